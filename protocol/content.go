@@ -1,0 +1,98 @@
+package protocol
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+)
+
+// ErrErased says that an event's body was erased; its header is all there is.
+var ErrErased = errors.New("erased")
+
+// ErrNotText says that a text is empty or not UTF-8.
+var ErrNotText = errors.New("not a text")
+
+// Content is what a message says: the plaintext of its body. Which fields a kind
+// uses is in [Content.check].
+type Content struct {
+	Text       string      `cbor:"1,keyasint,omitempty"` // text, reply, edit; the emoji of a reaction; a retraction's reason
+	To         ID          `cbor:"3,keyasint,omitzero"`  // the message it is about
+	Attachment *Attachment `cbor:"5,keyasint,omitempty"`
+}
+
+// Attachment names a file that is fetched on demand from any holder.
+type Attachment struct {
+	Name string `cbor:"1,keyasint"`
+	Type string `cbor:"3,keyasint,omitempty"` // media type (RFC 6838)
+	Size uint64 `cbor:"5,keyasint"`           // bytes of plaintext
+	Key  Secret `cbor:"7,keyasint"`           // of the file's chunks
+	Hash ID     `cbor:"9,keyasint"`           // SHA-256 over the ciphertext
+}
+
+func (c *Content) check(k Kind) error {
+	if !utf8.ValidString(c.Text) {
+		return fmt.Errorf("%w: it is not UTF-8", ErrNotText)
+	}
+	if len(c.Text) > MaxTextSize {
+		return fmt.Errorf("text of %d bytes: %w: at most %d", len(c.Text), ErrTooLarge, MaxTextSize)
+	}
+	text, to, file := c.Text != "", !c.To.IsZero(), c.Attachment != nil
+	var ok bool
+	switch k {
+	case KindText:
+		ok = text && !to && !file
+	case KindReply, KindReaction, KindEdit:
+		ok = text && to && !file
+	case KindRetract, KindExpire:
+		ok = to && !file
+	case KindAttachment:
+		ok = file && utf8.ValidString(c.Attachment.Name) && len(c.Attachment.Name) <= MaxNameSize &&
+			utf8.ValidString(c.Attachment.Type) && len(c.Attachment.Type) <= MaxNameSize
+	default:
+		return nil // a kind of the future is kept and shown as such
+	}
+	switch {
+	case ok:
+		return nil
+	case k == KindText && !text:
+		return fmt.Errorf("%w: it is empty", ErrNotText)
+	}
+	return malformed("the content does not fit a %s", k)
+}
+
+// SignMessage seals and signs a message.
+func (d Draft) SignMessage(c Content, epoch *Epoch, key ed25519.PrivateKey, random io.Reader) (Verified, error) {
+	if err := c.check(d.Kind); err != nil {
+		return Verified{}, err
+	}
+	e := Event{Header: d.header()}
+	if err := epoch.address(&e.Header, random); err != nil {
+		return Verified{}, err
+	}
+	plain := pad(marshal(c))
+	e.Header.BodyLen = uint32(len(plain) + gcmOverhead)
+	var err error
+	if e.Body, err = epoch.seal(&e.Header, d.Group, plain); err != nil {
+		return Verified{}, err
+	}
+	return e.finish(d.Group, key)
+}
+
+// OpenMessage opens a message sealed under the epoch.
+func (ep *Epoch) OpenMessage(v Verified) (Content, error) {
+	var c Content
+	plain, err := ep.open(v, v.event.Body)
+	if err != nil {
+		return c, err
+	}
+	k := v.event.Header.Kind
+	if !k.Known() {
+		return c, nil
+	}
+	if err := unmarshal(plain, &c); err != nil {
+		return c, fmt.Errorf("message %s: %w", v.id, err)
+	}
+	return c, c.check(k)
+}

@@ -1,0 +1,223 @@
+package protocol
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// ErrNoKey says that the epoch's secret needed to open something is not held.
+var ErrNoKey = errors.New("no key for this epoch")
+
+// ErrSealBroken says that a sealed text does not open: it was changed, or sealed
+// under another key.
+var ErrSealBroken = errors.New("sealed text does not open")
+
+const gcmOverhead = 16
+
+// maxStep bounds the steps one ratchet walk takes: an admission is one step, and
+// opening must not become a way to burn a processor.
+const maxStep = 1 << 16
+
+// Epoch is one random secret that a group's members share for a while, and what
+// follows from it. Forked epochs are normal.
+type Epoch struct {
+	Group ID
+	ID    ID     // commits to E, the rekey's author and its place
+	E     Secret // zero where only a later step was handed over
+	Step  uint32 // the first step this holder can open
+	S     Secret // the secret at Step
+}
+
+// EpochID returns the id of the epoch that dev starts with its control event seq.
+func EpochID(group ID, dev Key, seq uint64, e Secret) ID {
+	return hash("p2pchat/1 epoch", group[:], dev[:], binary.BigEndian.AppendUint64(nil, seq), e[:])
+}
+
+// NewEpoch returns the epoch of a rekey, and checks that the secret is the one
+// the rekey committed to.
+func NewEpoch(group, eid ID, dev Key, seq uint64, e Secret) (*Epoch, error) {
+	if EpochID(group, dev, seq, e) != eid {
+		return nil, fmt.Errorf("epoch %s: the secret is not the one it commits to: %w", eid.Text("ep_"), ErrSealBroken)
+	}
+	return &Epoch{Group: group, ID: eid, E: e, S: deriveSecret(e[:], group[:], "p2pchat/1 step0")}, nil
+}
+
+// Tag returns the epoch's short name for headers.
+func (ep *Epoch) Tag() EpochTag { return EpochTag(ep.ID[:16]) }
+
+// at returns the secret of a step.
+func (ep *Epoch) at(step uint32) (Secret, error) {
+	if step < ep.Step || step-ep.Step > maxStep {
+		return Secret{}, fmt.Errorf("step %d of an epoch held from step %d: %w", step, ep.Step, ErrNoKey)
+	}
+	s := ep.S
+	for range step - ep.Step {
+		s = Secret(must(hkdf.Expand(sha256.New, s[:], "p2pchat/1 step", 32)))
+	}
+	return s, nil
+}
+
+// address writes epoch, step and a fresh n into a header.
+func (ep *Epoch) address(h *Header, random io.Reader) error {
+	h.Epoch, h.Step = ep.Tag(), ep.Step
+	_, err := io.ReadFull(random, h.N[:])
+	return err
+}
+
+// aead returns the cipher and nonce for one event: unique by n and device.
+func (ep *Epoch) aead(h *Header, group ID) (cipher.AEAD, []byte, error) {
+	if h.Epoch != ep.Tag() {
+		return nil, nil, ErrNoKey
+	}
+	s, err := ep.at(h.Step)
+	if err != nil {
+		return nil, nil, err
+	}
+	k := derive(s[:], h.N[:], 32+12, "p2pchat/1 msg", group[:], h.Dev[:])
+	return gcm(k[:32]), k[32:], nil
+}
+
+func gcm(key []byte) cipher.AEAD { return must(cipher.NewGCM(must(aes.NewCipher(key)))) }
+
+// aad is the header without the body's hash, which is not known while sealing.
+func aad(h *Header) []byte {
+	c := *h
+	c.BodyHash = ID{}
+	return c.encode()
+}
+
+// seal encrypts padded plaintext for a header that [Epoch.address] wrote and
+// whose BodyLen is final.
+func (ep *Epoch) seal(h *Header, group ID, plain []byte) ([]byte, error) {
+	c, iv, err := ep.aead(h, group)
+	if err != nil {
+		return nil, err
+	}
+	return c.Seal(plain[:0], iv, plain, aad(h)), nil
+}
+
+func (ep *Epoch) open(v Verified, sealed []byte) ([]byte, error) {
+	if sealed == nil {
+		return nil, fmt.Errorf("event %s: %w", v.id, ErrErased)
+	}
+	h := &v.event.Header
+	c, iv, err := ep.aead(h, ep.Group)
+	if err != nil {
+		return nil, fmt.Errorf("event %s: %w", v.id, err)
+	}
+	plain, err := c.Open(nil, iv, sealed, aad(h))
+	if err != nil {
+		return nil, fmt.Errorf("event %s: %w", v.id, ErrSealBroken)
+	}
+	return unpad(plain)
+}
+
+// back is the key that a parent's secret is sealed under, for newcomers to an
+// open history.
+func (ep *Epoch) back() []byte { return derive(ep.E[:], ep.Group[:], 32, "p2pchat/1 back") }
+
+// SealParent seals a parent epoch's secret under ep. The key serves ep alone and
+// the nonce names the parent, so no pair is used for two plaintexts.
+func (ep *Epoch) SealParent(parent *Epoch) []byte {
+	return gcm(ep.back()).Seal(nil, parent.ID[:12], parent.E[:], append(ep.ID[:], parent.ID[:]...))
+}
+
+// OpenParent opens what SealParent sealed. The caller checks the secret against
+// the parent's own rekey with [NewEpoch].
+func (ep *Epoch) OpenParent(parent ID, sealed []byte) (Secret, error) {
+	return openSecret(gcm(ep.back()), parent[:12], sealed, append(ep.ID[:], parent[:]...))
+}
+
+// SealN seals the rendezvous secret under the epoch's secret: whoever gets E by
+// whichever way has N too, and a wrap stays as small as E.
+func (ep *Epoch) SealN(n Secret) []byte {
+	return gcm(ep.rendezvousKey()).Seal(nil, make([]byte, 12), n[:], ep.ID[:])
+}
+
+// OpenN opens what SealN sealed and checks it against the rekey's commitment.
+func (ep *Epoch) OpenN(sealed []byte, commit ID) (Secret, error) {
+	n, err := openSecret(gcm(ep.rendezvousKey()), make([]byte, 12), sealed, ep.ID[:])
+	if err == nil && CommitN(ep.Group, n) != commit {
+		return Secret{}, fmt.Errorf("rendezvous secret of epoch %s: %w", ep.ID.Text("ep_"), ErrSealBroken)
+	}
+	return n, err
+}
+
+func (ep *Epoch) rendezvousKey() []byte {
+	return derive(ep.E[:], ep.Group[:], 32, "p2pchat/1 rendezvous")
+}
+
+// CommitN is the commitment to a rendezvous secret in a rekey.
+func CommitN(group ID, n Secret) ID { return hash("p2pchat/1 n", group[:], n[:]) }
+
+func openSecret(c cipher.AEAD, nonce, sealed, aad []byte) (Secret, error) {
+	b, err := c.Open(nil, nonce, sealed, aad)
+	if err != nil || len(b) != 32 {
+		return Secret{}, ErrSealBroken
+	}
+	return Secret(b), nil
+}
+
+// Candidate is an epoch somebody could send under.
+type Candidate struct {
+	ID      ID
+	Parents []ID
+	Rank    Rank // of the rekey's author
+	Depth   int  // longest way to the first epoch
+	Held    bool // the secret is here
+	Current bool // every denial that is held lies in the rekey's past
+}
+
+// Usable chooses the epoch to send under, of many: held and current, with no
+// usable descendant; then the most senior author, the deepest, the lowest id. No
+// answer means that a rekey is needed.
+func Usable(all []Candidate) (ID, bool) {
+	byID := make(map[ID]*Candidate, len(all))
+	for i := range all {
+		byID[all[i].ID] = &all[i]
+	}
+	followed := make(map[ID]bool)
+	for _, c := range all {
+		if c.Held && c.Current {
+			markAncestors(c.Parents, byID, followed)
+		}
+	}
+	var best *Candidate
+	for i := range all {
+		c := &all[i]
+		if c.Held && c.Current && !followed[c.ID] && (best == nil || c.before(best)) {
+			best = c
+		}
+	}
+	if best == nil {
+		return ID{}, false
+	}
+	return best.ID, true
+}
+
+func (c *Candidate) before(o *Candidate) bool {
+	switch {
+	case c.Rank != o.Rank:
+		return c.Rank < o.Rank
+	case c.Depth != o.Depth:
+		return c.Depth > o.Depth
+	}
+	return c.ID.Compare(o.ID) < 0
+}
+
+func markAncestors(from []ID, byID map[ID]*Candidate, seen map[ID]bool) {
+	for len(from) > 0 {
+		id := from[len(from)-1]
+		from = from[: len(from)-1 : len(from)-1]
+		if c := byID[id]; c != nil && !seen[id] {
+			seen[id] = true
+			from = append(from, c.Parents...)
+		}
+	}
+}

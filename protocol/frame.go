@@ -1,0 +1,173 @@
+package protocol
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// FrameKind says what a frame of a stream holds. Odd kinds are critical: who does
+// not know one ends the stream; even ones may be skipped.
+type FrameKind uint16
+
+// The frame kinds.
+const (
+	FrameHelloNonce FrameKind = 1  // hello, join: HelloNonce
+	FrameHelloTags  FrameKind = 3  // hello: HelloTags
+	FrameHelloProof FrameKind = 5  // hello: HelloProofs
+	FrameLobby      FrameKind = 7  // join: Lobby
+	FrameRequest    FrameKind = 9  // join: JoinRequest
+	FrameWelcome    FrameKind = 11 // join: a sealed welcome
+	FrameRefused    FrameKind = 13 // any: Refusal
+	FrameOpen       FrameKind = 17 // sync: Open
+	FrameHave       FrameKind = 19 // sync: Have
+	FrameEvents     FrameKind = 21 // sync: Events
+	FrameRecords    FrameKind = 23 // sync: Events, of records
+	FrameDone       FrameKind = 25 // sync: nothing
+)
+
+// Frame is the unit of every p2pchat stream.
+type Frame struct {
+	_       struct{} `cbor:",toarray"`
+	V       uint64
+	Kind    FrameKind
+	Payload cbor.RawMessage
+}
+
+// HelloNonce opens a hello or a join.
+type HelloNonce struct {
+	Nonce [32]byte `cbor:"1,keyasint"`
+}
+
+// HelloTags lists one side's tags: always MaxHelloTags of them, ascending.
+type HelloTags struct {
+	Tags []HelloTag `cbor:"1,keyasint"`
+}
+
+// HelloProofs lists one side's proofs, for the groups that both are in.
+type HelloProofs struct {
+	Proofs []Proof `cbor:"1,keyasint,omitempty"`
+}
+
+// Lobby shows knowledge of an invite's lobby secret.
+type Lobby struct {
+	Tag HelloTag `cbor:"1,keyasint"`
+}
+
+// Refusal says why a stream ends.
+type Refusal struct {
+	Code uint64 `cbor:"1,keyasint"`
+}
+
+// Refusal codes.
+const (
+	RefusedUnknown  = 1 // no such invite here, or not a member
+	RefusedExpired  = 2
+	RefusedUsedUp   = 3
+	RefusedApproval = 4 // a person has to approve first
+	RefusedBusy     = 5 // try again, or elsewhere
+	RefusedInvalid  = 6 // the request is malformed or its signatures do not hold
+)
+
+// Open opens a sync of one group. The digests are SHA-256 over all tips and all
+// record keys in order; where they are equal there is nothing to do.
+type Open struct {
+	Group   ID `cbor:"1,keyasint"`
+	Tips    ID `cbor:"3,keyasint"`
+	Records ID `cbor:"5,keyasint"`
+}
+
+// Have lists what its sender holds: the newest event of every branch of every
+// chain, and the newest record of every device and type.
+type Have struct {
+	Tips    []Tip       `cbor:"1,keyasint,omitempty"`
+	Records []RecordKey `cbor:"3,keyasint,omitempty"`
+	More    bool        `cbor:"5,keyasint,omitzero"` // another Have follows
+}
+
+// Events carries events or records in an order in which each comes after what it
+// refers to.
+type Events struct {
+	List [][]byte `cbor:"1,keyasint,omitempty"`
+}
+
+// AppendFrame appends a frame: its length as an unsigned varint (LEB128), then the
+// array of version, kind and payload.
+func AppendFrame(dst []byte, kind FrameKind, payload any) []byte {
+	b := marshal(Frame{V: Version, Kind: kind, Payload: marshal(payload)})
+	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+}
+
+// ReadFrame reads the next frame, skipping those that may be ignored.
+func ReadFrame(r *bufio.Reader) (Frame, error) {
+	for {
+		n, err := binary.ReadUvarint(r)
+		if err != nil {
+			return Frame{}, err
+		}
+		if n > MaxFrameSize {
+			return Frame{}, fmt.Errorf("frame of %d bytes: %w: at most %d", n, ErrTooLarge, MaxFrameSize)
+		}
+		buf := make([]byte, n)
+		if _, err := io.ReadFull(r, buf); err != nil {
+			return Frame{}, fmt.Errorf("frame: %w", err)
+		}
+		f, err := ParseFrame(buf)
+		if err != nil || f.Kind%2 == 1 {
+			return f, err
+		}
+	}
+}
+
+// ParseFrame reads a frame behind its length.
+func ParseFrame(data []byte) (Frame, error) {
+	var f Frame
+	if err := unmarshal(data, &f); err != nil {
+		return f, fmt.Errorf("frame: %w", err)
+	}
+	if f.V != Version {
+		return f, fmt.Errorf("frame of version %d: %w", f.V, ErrUnknownCritical)
+	}
+	return f, nil
+}
+
+// Decode reads the payload of a frame that must be of a kind. A refusal in its
+// place is returned as a *RefusedError.
+func (f Frame) Decode(kind FrameKind, payload any) error {
+	switch f.Kind {
+	case kind:
+		if err := unmarshal(f.Payload, payload); err != nil {
+			return fmt.Errorf("frame kind %d: %w", kind, err)
+		}
+		return nil
+	case FrameRefused:
+		var r Refusal
+		if err := unmarshal(f.Payload, &r); err != nil {
+			return fmt.Errorf("refusal: %w", err)
+		}
+		return &RefusedError{r.Code}
+	}
+	return malformed("frame kind %d where %d belongs", f.Kind, kind)
+}
+
+// RefusedError says that the other side ended a stream, and why.
+type RefusedError struct{ Code uint64 }
+
+func (e *RefusedError) Error() string {
+	switch e.Code {
+	case RefusedUnknown:
+		return "refused: the invite or the membership is not known there"
+	case RefusedExpired:
+		return "refused: the invite has expired"
+	case RefusedUsedUp:
+		return "refused: the invite was used as often as it may be"
+	case RefusedApproval:
+		return "refused: a person has to approve first"
+	case RefusedBusy:
+		return "refused: busy, try again"
+	}
+	return "refused: the request is not valid"
+}

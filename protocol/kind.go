@@ -1,0 +1,135 @@
+package protocol
+
+import "fmt"
+
+// Kind says what an event is. Odd kinds are critical: who does not know one must
+// not act on authority; even ones may be shown as unknown and are kept.
+type Kind uint16
+
+// Control kinds, all critical.
+const (
+	KindGenesis      Kind = 1
+	KindGrant        Kind = 3
+	KindRemove       Kind = 5
+	KindBan          Kind = 7
+	KindUnban        Kind = 9
+	KindMute         Kind = 11
+	KindUnmute       Kind = 13
+	KindLeave        Kind = 15
+	KindDeviceAdd    Kind = 17
+	KindDeviceRevoke Kind = 19
+	KindInvite       Kind = 21
+	KindInviteRevoke Kind = 23
+	KindSetting      Kind = 25
+	KindRekey        Kind = 27
+	KindSuccessor    Kind = 29
+)
+
+// Message kinds.
+const (
+	KindText       Kind = 64
+	KindReply      Kind = 66
+	KindReaction   Kind = 68
+	KindEdit       Kind = 70
+	KindRetract    Kind = 72
+	KindAttachment Kind = 74
+	KindExpire     Kind = 76
+)
+
+var kindNames = map[Kind]string{
+	KindGenesis: "genesis", KindGrant: "grant", KindRemove: "remove", KindBan: "ban", KindUnban: "unban",
+	KindMute: "mute", KindUnmute: "unmute", KindLeave: "leave", KindDeviceAdd: "device.add",
+	KindDeviceRevoke: "device.revoke", KindInvite: "invite", KindInviteRevoke: "invite.revoke",
+	KindSetting: "setting", KindRekey: "rekey", KindSuccessor: "successor",
+	KindText: "text", KindReply: "reply", KindReaction: "reaction", KindEdit: "edit",
+	KindRetract: "retract", KindAttachment: "attachment", KindExpire: "expire",
+}
+
+// String returns the kind's name, or "unknown-N".
+func (k Kind) String() string {
+	if s, ok := kindNames[k]; ok {
+		return s
+	}
+	return fmt.Sprintf("unknown-%d", uint16(k))
+}
+
+// Known says whether this version knows the kind.
+func (k Kind) Known() bool { _, ok := kindNames[k]; return ok }
+
+// Critical says whether an implementation that does not know the kind must stop
+// issuing authority events.
+func (k Kind) Critical() bool { return k%2 == 1 }
+
+// Chain is one of a device's two hash-linked logs.
+type Chain uint8
+
+// The chains of a device.
+const (
+	Control  Chain = 1
+	Messages Chain = 2
+)
+
+// String returns "control" or "messages".
+func (c Chain) String() string {
+	switch c {
+	case Control:
+		return "control"
+	case Messages:
+		return "messages"
+	}
+	return fmt.Sprintf("chain-%d", uint8(c))
+}
+
+// Rank orders authority: the lower the number, the more senior.
+type Rank uint16
+
+// The ranks.
+const (
+	Founder   Rank = 0
+	Owner     Rank = 50
+	Admin     Rank = 100
+	Moderator Rank = 300
+	Greeter   Rank = 400
+	Member    Rank = 1000
+	Relay     Rank = 5000
+	// NoRank is what somebody has who is not in the group.
+	NoRank Rank = 1<<16 - 1
+)
+
+var rankNames = map[Rank]string{
+	Founder: "founder", Owner: "owner", Admin: "admin", Moderator: "moderator",
+	Greeter: "greeter", Member: "member", Relay: "relay", NoRank: "none",
+}
+
+// String returns the rank's name, or "rank N".
+func (r Rank) String() string {
+	if s, ok := rankNames[r]; ok {
+		return s
+	}
+	return fmt.Sprintf("rank %d", uint16(r))
+}
+
+// ParseRank reads a rank's name.
+func ParseRank(s string) (Rank, error) {
+	for r, name := range rankNames {
+		if name == s && r != NoRank {
+			return r, nil
+		}
+	}
+	return NoRank, fmt.Errorf("unknown role %q: one of owner, admin, moderator, greeter, member", clip(s))
+}
+
+// mayIssue is the most junior rank a kind is allowed at.
+func mayIssue(k Kind) Rank {
+	switch k {
+	case KindGrant, KindInvite, KindInviteRevoke:
+		return Greeter
+	case KindRemove, KindBan, KindUnban, KindMute, KindUnmute, KindSetting:
+		return Moderator
+	case KindSuccessor:
+		return Owner
+	case KindLeave, KindDeviceAdd, KindDeviceRevoke, KindRekey:
+		return Member
+	}
+	return Founder
+}

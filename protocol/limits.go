@@ -1,0 +1,65 @@
+package protocol
+
+import "time"
+
+// Every length that a stranger can choose has a cap here, with its reason.
+const (
+	// MaxEventSize bounds one event on the wire. It is the pubsub message limit,
+	// small enough that a full queue of them fits in memory.
+	MaxEventSize = 64 << 10
+	// MaxTextSize bounds the text of one message in bytes. Padmé padding adds at
+	// most 12 %, so text, padding and header stay below MaxEventSize.
+	MaxTextSize = 48 << 10
+	// MaxNameSize bounds names of people and groups in bytes: a line on a screen.
+	MaxNameSize = 128
+	// MaxControlRefs bounds the heads a control event may cite. More concurrent
+	// heads than this are merged by the next events.
+	MaxControlRefs = 16
+	// MaxMessageRefs bounds the control heads a message may cite.
+	MaxMessageRefs = 8
+	// MaxFounders bounds the founders of a group: each can never be removed.
+	MaxFounders = 7
+	// MaxDevices bounds the devices of one identity.
+	MaxDevices = 8
+	// MaxCut bounds the entries of a cut: two chains and some fork tips a device.
+	MaxCut = 64
+	// MaxMemberControl bounds the control chain of a device of rank member, so
+	// that somebody who was removed cannot grow the log for ever.
+	MaxMemberControl = 64
+	// MaxParents bounds the epochs one rekey merges.
+	MaxParents = 16
+	// MaxChunks bounds the wrap chunks of one rekey: 128 chunks of 48 KiB wrap
+	// 5,000 hybrid keys.
+	MaxChunks = 128
+	// MaxChunkSize bounds one wrap chunk in bytes, so that it fits a sync frame.
+	MaxChunkSize = 48 << 10
+	// MaxRecordSize bounds the value of a record in bytes: a hybrid prekey is
+	// 1,216 bytes, a sealed profile less.
+	MaxRecordSize = 2 << 10
+	// MaxLinkAddrs bounds the addresses in an invite link, to keep it scannable.
+	MaxLinkAddrs = 4
+	// MaxLinkSize bounds the text of a link in characters.
+	MaxLinkSize = 2 << 10
+	// MaxWelcomeEpochs bounds the epochs a welcome hands over: the live heads.
+	MaxWelcomeEpochs = 16
+	// MaxWelcomeSecrets bounds the rendezvous secrets a welcome hands over.
+	MaxWelcomeSecrets = 4
+	// MaxWelcomeAddrs bounds the member addresses in a welcome.
+	MaxWelcomeAddrs = 16
+	// MaxFrameSize bounds one frame of any p2pchat stream.
+	MaxFrameSize = 64<<10 + 512
+	// MaxFrontier bounds the tips one sync frame lists, to fit MaxFrameSize.
+	MaxFrontier = 800
+	// MaxHelloTags is the fixed count hello tags are padded to: how many groups
+	// one device can be in at once before the hello says less than it could.
+	MaxHelloTags = 64
+	// MaxExtensions bounds the unknown header fields that are kept.
+	MaxExtensions = 8
+	// MaxHLC is the first hybrid logical time that is refused: 2^48 ms, the year 10889.
+	MaxHLC = 1 << 48
+	// MaxSeq bounds sequence numbers, so that sums of them never overflow.
+	MaxSeq = 1 << 48
+	// MaxClockSkew is how far ahead of the local clock a time may be and still
+	// move the hybrid clock: beyond it, one broken clock would drag everybody's.
+	MaxClockSkew = 10 * time.Minute
+)
