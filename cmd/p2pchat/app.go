@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/libp2p/go-libp2p/gologshim"
+	"golang.org/x/term"
+
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
+	"github.com/p2pchat/p2pchat/node"
+)
+
+// app is one run of the program: where it reads and writes, and what the flags of
+// every command say.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	getenv         func(string) string
+
+	home    string // absolute, once the command runs
+	json    bool
+	verbose bool
+	net     local.Network
+	netSet  bool // network flags were typed, not taken from the environment
+	logger  *slog.Logger
+	helpErr error // what the help function found wrong: cobra lets it return nothing
+}
+
+// run runs a command line and returns the exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := newRoot(a)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = a.helpErr
+	}
+	return a.report(ctx, err)
+}
+
+// client asks whoever holds the profile; it must be closed. verb says what for,
+// and lasting whether this process stays until somebody ends it.
+func (a *app) client(ctx context.Context, verb string, lasting bool) (*local.Client, error) {
+	if !profile.Exists(a.home) {
+		return nil, fmt.Errorf("%w in %s", profile.ErrNoProfile, a.home)
+	}
+	c := local.NewClient(local.Options{
+		Home: a.home, Verb: verb, Lasting: lasting, Network: a.net, Open: a.open,
+	})
+	if err := a.warnIgnored(ctx, c); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// with runs f with a client and closes it: what others asked of this process is
+// finished, and the profile given back.
+func (a *app) with(ctx context.Context, verb string, lasting bool, f func(*local.Client) error) error {
+	c, err := a.client(ctx, verb, lasting)
+	if err != nil {
+		return err
+	}
+	err = f(c)
+	return errors.Join(err, c.Close())
+}
+
+// open builds the node when this process becomes the holder.
+func (a *app) open(ctx context.Context) (*local.Opened, error) {
+	keys, err := profile.Load(a.home)
+	if err != nil {
+		return nil, err
+	}
+	store, err := profile.OpenStore(a.home, profile.StoreOptions{Logger: a.logger, Fatal: a.fatal})
+	if err != nil {
+		return nil, err
+	}
+	n, err := node.New(ctx, node.Config{
+		Account: keys.Account, Name: keys.Name, PeerKey: keys.Peer, Datastore: store,
+		Listen: a.net.Listen, Bootstrap: a.net.Bootstrap, DHT: a.net.DHT, DisableMDNS: !a.net.MDNS,
+		Logger: a.logger,
+	})
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	closeBoth := func() error { return errors.Join(n.Close(), store.Close()) }
+	return &local.Opened{Node: n, Close: closeBoth}, nil
+}
+
+// warnIgnored says when network flags were typed that another process overrides.
+func (a *app) warnIgnored(ctx context.Context, c *local.Client) error {
+	if !a.netSet {
+		return nil
+	}
+	h, err := c.Holder(ctx)
+	if err != nil {
+		return err
+	}
+	same := slices.Equal(h.Network.Listen, a.net.Listen) && slices.Equal(h.Network.Bootstrap, a.net.Bootstrap) &&
+		h.Network.MDNS == a.net.MDNS && h.Network.DHT == a.net.DHT
+	if !same {
+		a.note("network flags are ignored: `p2pchat %s` (pid %d) holds the profile and keeps its own", h.Verb, h.PID)
+	}
+	return nil
+}
+
+// setLogger makes the logger: nothing unless --verbose, and then on stderr.
+func (a *app) setLogger() {
+	var h slog.Handler = slog.DiscardHandler
+	if a.verbose {
+		h = slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug})
+		a.logger = slog.New(h)
+	}
+	gologshim.SetDefaultHandler(h) // before libp2p's first word, or it prints for itself
+}
+
+// note says something on stderr that is not an error.
+func (a *app) note(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
+
+// interactive says whether somebody sits at a terminal and can be asked.
+func (a *app) interactive() bool { return isTerminal(a.stdin) && isTerminal(a.stderr) }
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// readLine asks for a line, or reads the first one of a pipe, with the space
+// around it cut off.
+func (a *app) readLine(prompt string) (string, error) {
+	if prompt != "" {
+		fmt.Fprint(a.stderr, prompt)
+	}
+	const most = 4 << 10 // longer than any name, phrase or link
+	line, err := bufio.NewReader(io.LimitReader(a.stdin, most)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	return strings.TrimSpace(line), nil
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// tail is how much history chat begins with: a screen.
+const tail = 20
+
+func newChat(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "chat GROUP",
+		Short: "Chat line by line",
+		Long: `Chat prints the newest lines and then new ones as they arrive, and sends every line
+you type. The end of input (Ctrl-D) or /quit ends it. A line that begins with / is a
+command; type // for a message that begins with one.`,
+		Args: args(1, 1, "GROUP"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			return a.with(ctx, "chat", true, func(c *local.Client) error {
+				g, err := c.Group(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return a.runChat(ctx, c, g)
+			})
+		},
+	}
+}
+
+// chat is one running conversation.
+type chat struct {
+	a     *app
+	c     *local.Client
+	group local.Group
+	lines *transcript
+
+	// mu is held while a line is sent, so that who prints knows which lines were
+	// sent from here.
+	mu   sync.Mutex
+	sent map[string]bool // by id, until they come back through follow
+	echo bool            // what was sent from here stands on the screen already, as it was typed
+	// undelivered says that the last line reached nobody.
+	undelivered bool
+}
+
+func (a *app) runChat(ctx context.Context, c *local.Client, g local.Group) error {
+	members, err := c.Members(ctx, g.ID)
+	if err != nil {
+		return err
+	}
+	history, cursor, err := c.Last(ctx, g.ID, tail)
+	if err != nil {
+		return err
+	}
+	ch := &chat{
+		a: a, c: c, group: g, lines: newTranscript(a, members),
+		sent: map[string]bool{}, echo: isTerminal(a.stdin) && isTerminal(a.stdout) && !a.json,
+	}
+	for _, m := range history {
+		ch.lines.know(m.From)
+	}
+	for _, m := range history {
+		if err := ch.lines.print(m); err != nil {
+			return err
+		}
+	}
+	if isTerminal(a.stdin) {
+		a.note("— %s, %d members, %d online. /quit ends.", cleanName(g.Name), g.Members, g.Online)
+	}
+	return ch.run(ctx, cursor)
+}
+
+// run follows and reads until either ends.
+func (ch *chat) run(ctx context.Context, cursor uint64) error {
+	following, cancel := context.WithCancel(ctx)
+	defer cancel()
+	followed := make(chan error, 1)
+	go func() { followed <- ch.follow(following, cursor) }()
+	// A read from a terminal cannot be cut short: when the chat ends for another
+	// reason, this goroutine ends with the process.
+	typed := make(chan error, 1)
+	go func() { typed <- ch.read(ctx) }()
+
+	select {
+	case err := <-followed:
+		if ctx.Err() != nil {
+			return nil // Ctrl-C is how many leave
+		}
+		return err
+	case err := <-typed:
+		err = errors.Join(err, ch.leave(ctx))
+		cancel()
+		<-followed
+		return err
+	}
+}
+
+// follow prints lines as they arrive.
+func (ch *chat) follow(ctx context.Context, cursor uint64) error {
+	for m, err := range ch.c.Follow(ctx, ch.group.ID, cursor) {
+		if err != nil {
+			return err
+		}
+		ch.mu.Lock()
+		own := ch.sent[m.ID]
+		ch.mu.Unlock()
+		if !own || !ch.echo {
+			if err := ch.lines.print(m); err != nil {
+				return err
+			}
+		}
+		if own {
+			ch.mu.Lock()
+			delete(ch.sent, m.ID)
+			ch.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+// read sends what is typed, until the end of input.
+func (ch *chat) read(ctx context.Context) error {
+	in := bufio.NewReaderSize(ch.a.stdin, protocol.MaxTextSize+2)
+	for {
+		b, err := in.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return fmt.Errorf("a line is too long: %w: at most %d bytes", protocol.ErrTooLarge, protocol.MaxTextSize)
+		}
+		line := strings.TrimRight(string(b), "\r\n")
+		if line == "/quit" {
+			return nil
+		}
+		ch.say(ctx, line)
+		switch {
+		case errors.Is(err, io.EOF) || ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("stdin: %w", err)
+		}
+	}
+}
+
+// say sends a line. An error is shown and the chat goes on: the next line may work.
+func (ch *chat) say(ctx context.Context, line string) {
+	switch {
+	case strings.TrimSpace(line) == "":
+		return
+	case strings.HasPrefix(line, "//"):
+		line = line[1:]
+	case line[0] == '/':
+		ch.a.note("— unknown command %s; /quit ends, and // begins a message with /", cleanName(strings.Fields(line)[0]))
+		return
+	}
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	sent, err := sendText(ctx, ch.c, ch.group.ID, line)
+	if err != nil {
+		ch.a.note("— not sent: %s", cleanText(err.Error()))
+		return
+	}
+	ch.undelivered = sent.Peers == 0
+	ch.sent[sent.ID] = true
+}
+
+// unprinted says whether a line that was sent has not come back yet.
+func (ch *chat) unprinted() bool {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return len(ch.sent) > 0
+}
+
+// printTime bounds how long a chat that ends waits for its own lines to be printed.
+const printTime = 2 * time.Second
+
+// leave gives the last lines a chance to be printed and to reach somebody.
+func (ch *chat) leave(ctx context.Context) error {
+	for end := time.Now().Add(printTime); ch.unprinted() && ctx.Err() == nil && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if ctx.Err() != nil || !ch.undelivered || !ch.c.Holds() {
+		return nil
+	}
+	if g, err := ch.c.Group(ctx, ch.group.ID); err == nil && g.Members > 1 {
+		if w, err := ch.c.Wait(ctx, g.ID, true, handOverTime); err == nil && w.Peers > 0 {
+			return nil
+		}
+	}
+	ch.a.note("stored; delivered when you are next online")
+	return nil
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
+)
+
+func newDaemon(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "daemon",
+		Short: "Keep the profile online",
+		Long: `Daemon keeps the profile online until it is told to end, and prints ready once other
+commands can use it. A chat that is open does the same.`,
+		Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			return a.with(ctx, "daemon", true, func(c *local.Client) error {
+				h, err := c.Holder(ctx)
+				if err != nil {
+					return err
+				}
+				if !c.Holds() && h.Lasting {
+					return &profile.HeldError{Home: a.home, Verb: h.Verb, PID: h.PID}
+				}
+				if err := c.Hold(ctx); err != nil { // a short command may be on its way out
+					return err
+				}
+				if err := a.print(map[string]string{"state": "ready"}, "ready"); err != nil {
+					return err
+				}
+				<-ctx.Done() // being told to end is how it ends well
+				return nil
+			})
+		},
+	}
+}
+
+func newStatus(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Say how the profile's node is doing",
+		Args:  args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(cmd.Context(), "status", false, func(c *local.Client) error {
+				s, err := c.Status(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return a.print(s, "%s", statusText(s, c.Holds()))
+			})
+		},
+	}
+}
+
+func statusText(s local.Status, self bool) string {
+	holder := fmt.Sprintf("`p2pchat %s` (pid %d)", s.Holder.Verb, s.Holder.PID)
+	if self {
+		holder = "nobody; p2pchat daemon keeps the profile online"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "peer    %s\nheld by %s\nlisten  %s\nmdns    %s\ndht     %s\npeers   %d",
+		s.PeerID, holder, strings.Join(s.Listen, "\n        "), s.MDNS, s.DHT, s.Peers)
+	for _, g := range s.Groups {
+		fmt.Fprintf(&b, "\n%s: %d of %d members online, %d events, %d waiting, %s",
+			cleanName(g.Name), g.Online, g.Members, g.Events, g.Parked, synced(g.LastSync))
+	}
+	return b.String()
+}
+
+func synced(at time.Time) string {
+	if at.IsZero() {
+		return "not compared with a member yet"
+	}
+	return "complete as of " + at.Local().Format("2 January 15:04:05")
+}
+
+// version is what version prints.
+type version struct {
+	Version  string `json:"version"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+func newVersion(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  args(0, 0, ""),
+		RunE: func(*cobra.Command, []string) error {
+			v := version{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+			if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+				v.Version = info.Main.Version
+			}
+			return a.print(v, "p2pchat %s %s %s", v.Version, v.Go, v.Platform)
+		},
+	}
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
+	"github.com/p2pchat/p2pchat/node"
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// Exit codes.
+const (
+	exitOK    = 0
+	exitError = 1
+	exitUsage = 2 // the command line cannot be understood
+)
+
+// usageError is a command line that cannot be understood.
+type usageError struct {
+	cmd string // whose --help helps
+	err error
+}
+
+// Error implements error.
+func (e *usageError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *usageError) Unwrap() error { return e.err }
+
+// usagef says what is wrong about a command line.
+func usagef(cmd *cobra.Command, format string, args ...any) error {
+	return &usageError{cmd: cmd.CommandPath(), err: fmt.Errorf(format, args...)}
+}
+
+// nextError is an error that knows what to type next better than nextStep does.
+type nextError struct {
+	err  error
+	next string
+}
+
+// Error implements error.
+func (e *nextError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *nextError) Unwrap() error { return e.err }
+
+// report prints an error and what to type next, and returns the exit code.
+func (a *app) report(ctx context.Context, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	var sig signalError
+	if errors.As(context.Cause(ctx), &sig) {
+		return sig.code() // they know what they did
+	}
+	text := cleanText(err.Error())
+	fmt.Fprintf(a.stderr, "p2pchat: %s\nnext: %s\n", strings.ReplaceAll(text, "\n", "; "), nextStep(err))
+	var usage *usageError
+	if errors.As(err, &usage) || errors.Is(err, local.ErrBadRequest) {
+		return exitUsage
+	}
+	return exitError
+}
+
+// nextStep is the command to type after an error.
+func nextStep(err error) string {
+	var (
+		usage   *usageError
+		next    *nextError
+		exposed *profile.ExposedError
+		held    *profile.HeldError
+		store   *profile.StoreError
+	)
+	switch {
+	case errors.As(err, &next):
+		return next.next
+	case errors.As(err, &usage):
+		return usage.cmd + " --help"
+	case errors.As(err, &exposed):
+		return exposed.Repair()
+	case errors.As(err, &held) && held.PID > 0:
+		return fmt.Sprintf("kill %d, or wait until it ends", held.PID)
+	case errors.Is(err, profile.ErrDiskFull):
+		return "df -h, free some space, then repeat the command; nothing was lost"
+	case errors.As(err, &store):
+		return fmt.Sprintf("mv %q %q, or put a backup in its place; members send the history again", store.Dir, store.Dir+".damaged")
+	}
+	for _, s := range nextSteps() {
+		if errors.Is(err, s.err) {
+			return s.next
+		}
+	}
+	return "p2pchat status, or the same with --verbose"
+}
+
+type step struct {
+	err  error
+	next string
+}
+
+// nextSteps are the ways out of errors that need no more than a sentence. The
+// first that fits is taken.
+func nextSteps() []step {
+	return []step{
+		{profile.ErrNoProfile, "p2pchat init --name YOUR-NAME"},
+		{profile.ErrExists, "p2pchat whoami, or --home DIR for another profile"},
+		{profile.ErrNotEmpty, "p2pchat init --name YOUR-NAME --home AN-EMPTY-DIR"},
+		{profile.ErrKeys, "put a backup of keys.json in its place, or p2pchat init --phrase-stdin --home ANOTHER-DIR"},
+		{profile.ErrName, "p2pchat init --name YOUR-NAME"},
+		{protocol.ErrBadPhrase, "p2pchat init --name YOUR-NAME --phrase-stdin, with the 24 words as they were printed"},
+		{protocol.ErrBadLink, "p2pchat join LINK, with the whole link in one piece; a member makes one with p2pchat invite create GROUP"},
+		{protocol.ErrTooLarge, "split it; what is long goes line by line: p2pchat send GROUP - < FILE"},
+		{protocol.ErrNotText, `p2pchat send GROUP "some text"`},
+		{local.ErrInterrupted, "p2pchat log GROUP -n 5, to see whether it was done"},
+		{local.ErrClosing, "the same again"},
+		{node.ErrListen, "the same with another address: --listen /ip4/0.0.0.0/tcp/0"},
+		{node.ErrNoAdmitter, "ask the one who invited you to run p2pchat daemon, then p2pchat join LINK --wait 5m"},
+		{node.ErrRefused, "ask for a new link: p2pchat invite create GROUP"},
+		{node.ErrNotAllowed, "p2pchat members GROUP, to see who may"},
+		{node.ErrUnknownName, "p2pchat members GROUP"},
+		{node.ErrUnknownGroup, "p2pchat group list"},
+		{node.ErrAmbiguous, "p2pchat group list, and use the id"},
+		{fs.ErrPermission, "chmod or chown what is named above, or --home ANOTHER-DIR"},
+		{fs.ErrNotExist, "p2pchat status, or --home ANOTHER-DIR"},
+	}
+}

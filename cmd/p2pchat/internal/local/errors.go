@@ -1,0 +1,88 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
+	"github.com/p2pchat/p2pchat/node"
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+var (
+	// ErrClosing says that the holder is going away; the next one will answer.
+	ErrClosing = errors.New("the process that holds the profile is closing")
+	// ErrInterrupted says that the holder ended in the middle of a request that
+	// changes something: whether it did is not known.
+	ErrInterrupted = errors.New("the process that held the profile ended before it answered, and may or may not have done it")
+	// ErrBadRequest says that the two sides do not understand each other.
+	ErrBadRequest = errors.New("bad request")
+)
+
+// codes are the sentinels that keep their identity across the socket, so that
+// errors.Is works on either side. The first that fits is taken.
+func codes() []codeOf {
+	return []codeOf{
+		{"closing", ErrClosing},
+		{"bad-request", ErrBadRequest},
+		{"disk-full", profile.ErrDiskFull},
+		{"bad-store", profile.ErrBadStore},
+		{"unknown-group", node.ErrUnknownGroup},
+		{"unknown-name", node.ErrUnknownName},
+		{"ambiguous", node.ErrAmbiguous},
+		{"not-allowed", node.ErrNotAllowed},
+		{"no-admitter", node.ErrNoAdmitter},
+		{"refused", node.ErrRefused},
+		{"closed", node.ErrClosed},
+		{"bad-link", protocol.ErrBadLink},
+		{"bad-id", protocol.ErrBadID},
+		{"too-large", protocol.ErrTooLarge},
+		{"not-text", protocol.ErrNotText},
+		{"deadline", context.DeadlineExceeded},
+		{"canceled", context.Canceled},
+	}
+}
+
+type codeOf struct {
+	code string
+	err  error
+}
+
+// apiError is an error on the socket.
+type apiError struct {
+	Code    string `json:"code,omitempty"`
+	Message string `json:"message"`
+}
+
+func toAPI(err error) *apiError {
+	for _, c := range codes() {
+		if errors.Is(err, c.err) {
+			return &apiError{Code: c.code, Message: err.Error()}
+		}
+	}
+	return &apiError{Message: err.Error()}
+}
+
+// Error implements error.
+func (e *apiError) Error() string { return e.Message }
+
+// Is implements errors.Is for the sentinel behind the code.
+func (e *apiError) Is(target error) bool {
+	for _, c := range codes() {
+		if c.code == e.Code {
+			return target == c.err
+		}
+	}
+	return false
+}
+
+func (e *apiError) status() int {
+	switch e.Code {
+	case "closing":
+		return http.StatusServiceUnavailable
+	case "bad-request":
+		return http.StatusBadRequest
+	}
+	return http.StatusUnprocessableEntity
+}

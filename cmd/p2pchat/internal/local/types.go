@@ -1,0 +1,217 @@
+package local
+
+import (
+	"time"
+
+	"github.com/p2pchat/p2pchat/node"
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// Holder says who holds the profile.
+type Holder struct {
+	Verb    string  `json:"verb"` // what it was started to do
+	PID     int     `json:"pid"`
+	Lasting bool    `json:"lasting"` // it stays until somebody ends it
+	Network Network `json:"network"`
+}
+
+// Network is how a node meets others. The one who holds the profile decides.
+type Network struct {
+	Listen    []string `json:"listen"`
+	Bootstrap []string `json:"bootstrap"`
+	MDNS      bool     `json:"mdns"`
+	DHT       string   `json:"dht"` // "off", "community" or "" (community if there is a bootstrap address)
+}
+
+// Group is a group the profile is in.
+type Group struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Role    string `json:"role"`
+	Me      string `json:"me"` // this person's key in the group
+	Members int    `json:"members"`
+	Online  int    `json:"online"`
+}
+
+func newGroup(g node.Group) Group {
+	return Group{
+		ID: g.ID.Text(protocol.GroupPrefix), Name: g.Name, Role: g.Rank.String(),
+		Me: g.Me.Text(protocol.PersonPrefix), Members: g.Members, Online: g.Online,
+	}
+}
+
+// Person is who a line is from.
+type Person struct {
+	Name string `json:"name"` // a claim
+	Key  string `json:"key"`
+}
+
+func newPerson(p node.Person) Person {
+	return Person{Name: p.Name, Key: p.Key.Text(protocol.PersonPrefix)}
+}
+
+// Message is a line of a group's history. A kind other than "text" is a system
+// line. Names and texts are verbatim: who prints them takes care.
+type Message struct {
+	ID         string    `json:"id"`
+	Group      string    `json:"group"`
+	Kind       string    `json:"kind"`
+	From       Person    `json:"from"`
+	Time       time.Time `json:"time"`
+	Cursor     uint64    `json:"cursor"`
+	Text       string    `json:"text"`
+	Unreadable string    `json:"unreadable,omitempty"` // why there is no text
+}
+
+func newMessage(m node.Message) *Message {
+	return &Message{
+		ID: m.ID.Text(protocol.EventPrefix), Group: m.Group.Text(protocol.GroupPrefix), Kind: m.Kind,
+		From: newPerson(m.From), Time: m.Time.UTC(), Cursor: m.Cursor, Text: m.Text, Unreadable: m.Unreadable,
+	}
+}
+
+// Member is a person in a group.
+type Member struct {
+	Person
+	Role    string   `json:"role"`
+	Devices []string `json:"devices"`
+	Online  bool     `json:"online"`
+	Me      bool     `json:"me"`
+	Blocked bool     `json:"blocked"`
+}
+
+func newMember(m node.Member) Member {
+	out := Member{
+		Person: newPerson(m.Person), Role: m.Rank.String(), Devices: []string{},
+		Online: m.Online, Me: m.Me, Blocked: m.Blocked,
+	}
+	for _, d := range m.Devices {
+		out.Devices = append(out.Devices, d.Text(protocol.DevicePrefix))
+	}
+	return out
+}
+
+// Peer is a node this one is connected to or remembers.
+type Peer struct {
+	ID        string   `json:"id"`
+	Addrs     []string `json:"addrs"`
+	Connected bool     `json:"connected"`
+	Found     string   `json:"found"`
+	Groups    []string `json:"groups"`
+	Names     []string `json:"names"`
+}
+
+func newPeer(p node.Peer) Peer {
+	return Peer{
+		ID: p.ID, Addrs: list(p.Addrs), Connected: p.Connected, Found: p.Found,
+		Groups: groupIDs(p.Groups), Names: list(p.Names),
+	}
+}
+
+// Status says how the node is doing.
+type Status struct {
+	PeerID string        `json:"peer"`
+	Listen []string      `json:"listen"`
+	MDNS   string        `json:"mdns"`
+	DHT    string        `json:"dht"`
+	Peers  int           `json:"peers"`
+	Holder Holder        `json:"holder"`
+	Groups []GroupStatus `json:"groups"`
+}
+
+// GroupStatus says how complete a group is here.
+type GroupStatus struct {
+	Group
+	Events   uint64    `json:"events"`
+	Parked   int       `json:"parked"`
+	LastSync time.Time `json:"last_sync,omitzero"`
+}
+
+func newStatus(s node.Status, h Holder) Status {
+	out := Status{
+		PeerID: s.PeerID, Listen: list(s.Listen), MDNS: s.MDNS, DHT: s.DHT, Peers: s.Peers,
+		Holder: h, Groups: []GroupStatus{},
+	}
+	for _, g := range s.Groups {
+		out.Groups = append(out.Groups, GroupStatus{
+			Group: newGroup(g.Group), Events: g.Events, Parked: g.Parked, LastSync: g.LastSync,
+		})
+	}
+	return out
+}
+
+// list keeps an empty list from becoming null.
+func list(s []string) []string { return append([]string{}, s...) }
+
+func groupIDs(ids []protocol.ID) []string {
+	out := []string{}
+	for _, id := range ids {
+		out = append(out, id.Text(protocol.GroupPrefix))
+	}
+	return out
+}
+
+// NewGroup asks for a group.
+type NewGroup struct {
+	Name string `json:"name"`
+}
+
+// NewInvite asks for an invitation.
+type NewInvite struct {
+	Group  string        `json:"group"`
+	Role   string        `json:"role"`
+	Expiry time.Duration `json:"expiry"` // 0 is the node's default
+	Uses   uint32        `json:"uses"`   // 0 is any number
+}
+
+// Invite is an invitation.
+type Invite struct {
+	Link  string `json:"link"`
+	Group string `json:"group"`
+}
+
+// Join asks to join the group that a link invites to.
+type Join struct {
+	Link string `json:"link"`
+}
+
+// NewMessage asks to send a text.
+type NewMessage struct {
+	Group string `json:"group"`
+	Text  string `json:"text"`
+}
+
+// Sent says what became of a text: it is stored, and Peers members have it.
+type Sent struct {
+	ID    string `json:"id"`
+	Group string `json:"group"`
+	Peers int    `json:"peers"`
+}
+
+// Wait asks to wait for members of a group, or until they have what we have.
+type Wait struct {
+	Group string        `json:"group"`
+	Sync  bool          `json:"sync"` // also until nothing is missing on either side
+	Most  time.Duration `json:"most"`
+}
+
+// Waited says how many members are there, and whether nothing is missing.
+type Waited struct {
+	Peers  int  `json:"peers"`
+	Synced bool `json:"synced"`
+}
+
+// Block asks to hide a person, or to show one again.
+type Block struct {
+	Group string `json:"group"` // empty: in all groups
+	Who   string `json:"who"`
+	Undo  bool   `json:"undo"`
+}
+
+// frame is a line of a stream of messages: a message, or the cursor with which
+// Follow goes on, or the error that ended the stream.
+type frame struct {
+	Message *Message  `json:"message,omitempty"`
+	Cursor  *uint64   `json:"cursor,omitempty"`
+	Error   *apiError `json:"error,omitempty"`
+}

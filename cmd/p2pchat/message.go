@@ -1,0 +1,282 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+func newSend(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "send GROUP TEXT... | send GROUP -",
+		Short: "Send a message, or every line of stdin",
+		Long: `Send stores a message, sends it, and prints its id once it is safe on disk. With -
+it sends every line of stdin that is not empty. Where nobody is online, the
+message is delivered when somebody is.`,
+		Example: "  p2pchat send \"Hiking club\" see you at nine\n  p2pchat send \"Hiking club\" -- -5 degrees tomorrow\n  ls | p2pchat send \"Hiking club\" -",
+		Args: func(cmd *cobra.Command, got []string) error {
+			return args(2, -1, []string{"GROUP", "TEXT", ""}[min(len(got), 2)])(cmd, got)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			return a.with(ctx, "send", false, func(c *local.Client) error {
+				if len(args) == 2 && args[1] == "-" {
+					return a.sendLines(ctx, c, args[0])
+				}
+				sent, err := a.sendText(ctx, c, args[0], strings.Join(args[1:], " "))
+				if err != nil {
+					return err
+				}
+				return a.handOver(ctx, c, args[0], sent.Peers)
+			})
+		},
+	}
+}
+
+// sendText sends one text verbatim and prints its id.
+func (a *app) sendText(ctx context.Context, c *local.Client, group, text string) (local.Sent, error) {
+	sent, err := sendText(ctx, c, group, text)
+	if err != nil {
+		return sent, err
+	}
+	return sent, a.print(sent, "%s", sent.ID)
+}
+
+func sendText(ctx context.Context, c *local.Client, group, text string) (local.Sent, error) {
+	if err := checkUTF8(text); err != nil {
+		return local.Sent{}, err
+	}
+	return c.Send(ctx, group, text)
+}
+
+// checkUTF8 refuses what JSON would silently change on its way to the holder.
+func checkUTF8(text string) error {
+	if !utf8.ValidString(text) {
+		return fmt.Errorf("%w: it is not UTF-8", protocol.ErrNotText)
+	}
+	return nil
+}
+
+// sendLines sends stdin, a line a message.
+func (a *app) sendLines(ctx context.Context, c *local.Client, group string) error {
+	in := bufio.NewReaderSize(a.stdin, protocol.MaxTextSize+2)
+	last := local.Sent{Peers: 1} // nothing sent, nothing to hand over
+	for n := 1; ; n++ {
+		line, err := in.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return fmt.Errorf("line %d: %w: at most %d bytes", n, protocol.ErrTooLarge, protocol.MaxTextSize)
+		}
+		if text := strings.TrimSuffix(string(line), "\n"); text != "" {
+			var failed error
+			if last, failed = a.sendText(ctx, c, group, text); failed != nil {
+				return fmt.Errorf("line %d: %w", n, failed)
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return a.handOver(ctx, c, group, last.Peers)
+		case err != nil:
+			return fmt.Errorf("stdin: %w", err)
+		}
+	}
+}
+
+// handOverTime bounds how long a command that leaves waits for known peers.
+const handOverTime = 5 * time.Second
+
+// handOver lets a message reach somebody before the process that holds the profile
+// leaves. Where a daemon holds it, there is nothing to wait for.
+func (a *app) handOver(ctx context.Context, c *local.Client, group string, peers int) error {
+	h, err := c.Holder(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // the messages are stored and their ids printed
+	}
+	if h.Lasting {
+		if peers == 0 {
+			a.note("stored; delivered when a member comes online")
+		}
+		return nil
+	}
+	if g, err := c.Group(ctx, group); err == nil && g.Members > 1 {
+		w, err := c.Wait(ctx, g.ID, true, handOverTime)
+		if err == nil && w.Peers > 0 {
+			return nil
+		}
+	}
+	a.note("stored; delivered when you are next online")
+	return nil
+}
+
+// logOptions are the flags of log.
+type logOptions struct {
+	count    int
+	follow   bool
+	timeout  time.Duration
+	after    uint64
+	hasAfter bool
+	messages bool
+}
+
+func newLog(a *app) *cobra.Command {
+	var o logOptions
+	cmd := &cobra.Command{
+		Use:   "log GROUP",
+		Short: "Print a group's messages",
+		Long: `Log prints a group's history in display order: all of it, or the newest -n lines.
+
+With --follow it prints lines as they arrive instead, for ever, until there are -n
+of them, or until --timeout. If the time is over before there are -n, the exit code
+is 1. --after C starts after the line whose cursor is C (see --json), and --after 0
+at the beginning, so that a script misses nothing that arrived while it was not
+looking:
+
+  p2pchat log "Hiking club" --follow --after 0 --messages -n 1 --timeout 10s
+
+waits at most ten seconds until the group has a message.`,
+		Args: args(1, 1, "GROUP"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.hasAfter = cmd.Flags().Changed("after")
+			if err := o.check(cmd); err != nil {
+				return err
+			}
+			return a.runLog(cmd.Context(), args[0], o)
+		},
+	}
+	f := cmd.Flags()
+	f.IntVarP(&o.count, "count", "n", 0, "how many lines; 0 is all")
+	f.BoolVarP(&o.follow, "follow", "f", false, "print new lines as they arrive")
+	f.DurationVar(&o.timeout, "timeout", 0, "end --follow after this long")
+	f.Uint64Var(&o.after, "after", 0, "with --follow: start after the line with this `cursor`")
+	f.BoolVar(&o.messages, "messages", false, "leave out and do not count system lines")
+	return cmd
+}
+
+func (o logOptions) check(cmd *cobra.Command) error {
+	switch {
+	case o.count < 0:
+		return usagef(cmd, "-n %d: it must not be negative", o.count)
+	case o.timeout < 0:
+		return usagef(cmd, "--timeout %v: it must not be negative", o.timeout)
+	case !o.follow && (o.timeout != 0 || o.hasAfter):
+		return usagef(cmd, "--timeout and --after need --follow")
+	}
+	return nil
+}
+
+// wanted says whether a line is printed and counted.
+func (o logOptions) wanted(m local.Message) bool { return !o.messages || m.Kind == "text" }
+
+func (a *app) runLog(ctx context.Context, group string, o logOptions) error {
+	verb := "log"
+	if o.follow {
+		verb = "log --follow"
+	}
+	return a.with(ctx, verb, o.follow, func(c *local.Client) error {
+		g, err := c.Group(ctx, group)
+		if err != nil {
+			return err
+		}
+		members, err := c.Members(ctx, g.ID)
+		if err != nil {
+			return err
+		}
+		t := newTranscript(a, members)
+		if o.follow {
+			return a.followLog(ctx, c, g, t, o)
+		}
+		return a.lastLog(ctx, c, g, t, o)
+	})
+}
+
+func (a *app) lastLog(ctx context.Context, c *local.Client, g local.Group, t *transcript, o logOptions) error {
+	count := o.count
+	if o.messages {
+		count = 0 // how many lines hold that many messages is not known before
+	}
+	lines, _, err := c.Last(ctx, g.ID, count)
+	if err != nil {
+		return err
+	}
+	var out []local.Message
+	for _, m := range lines {
+		t.know(m.From) // before the first is printed: a later one may share its name
+		if o.wanted(m) {
+			out = append(out, m)
+		}
+	}
+	if o.count > 0 && len(out) > o.count {
+		out = out[len(out)-o.count:]
+	}
+	for _, m := range out {
+		if err := t.print(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errTimeout is why a log that follows ends by itself.
+var errTimeout = errors.New("time is up")
+
+func (a *app) followLog(ctx context.Context, c *local.Client, g local.Group, t *transcript, o logOptions) error {
+	cursor := o.after
+	if !o.hasAfter {
+		var err error
+		if _, cursor, err = c.Last(ctx, g.ID, 1); err != nil {
+			return err
+		}
+	}
+	timed := ctx
+	if o.timeout > 0 {
+		var cancel context.CancelFunc
+		timed, cancel = context.WithTimeoutCause(ctx, o.timeout, errTimeout)
+		defer cancel()
+	}
+	seen := 0
+	for m, err := range c.Follow(timed, g.ID, cursor) {
+		switch {
+		case errors.Is(err, errTimeout):
+			return o.timeUp(seen)
+		case err != nil:
+			return o.stopped(ctx, err)
+		case !o.wanted(m):
+			continue
+		}
+		if err := t.print(m); err != nil {
+			return err
+		}
+		if seen++; seen == o.count {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (o logOptions) timeUp(seen int) error {
+	if o.count == 0 {
+		return nil
+	}
+	return &nextError{
+		err:  fmt.Errorf("only %d of %d lines arrived within %v", seen, o.count, o.timeout),
+		next: "p2pchat peers, to see who is connected",
+	}
+}
+
+// stopped tells an end by a signal, which is how following for ever ends, from an
+// error.
+func (o logOptions) stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && o.count == 0 && o.timeout == 0 {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/spf13/cobra"
+
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// me is what whoami prints.
+type me struct {
+	Name string `json:"name"`
+	Home string `json:"home"`
+	Peer string `json:"peer"`
+}
+
+func newWhoami(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "whoami",
+		Short: "Say who this profile is",
+		Long: `Whoami prints the profile's name, its directory and its peer id. The key by which
+others know you differs from group to group: p2pchat group show GROUP.`,
+		Args: args(0, 0, ""),
+		RunE: func(*cobra.Command, []string) error {
+			keys, err := profile.Load(a.home)
+			if err != nil {
+				return err
+			}
+			id, err := peer.IDFromPrivateKey(keys.Peer)
+			if err != nil {
+				return err
+			}
+			m := me{Name: keys.Name, Home: a.home, Peer: id.String()}
+			return a.print(m, "name     %s\nprofile  %s\npeer     %s", cleanName(m.Name), m.Home, m.Peer)
+		},
+	}
+}
+
+func newMembers(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "members GROUP",
+		Short: "List who is in a group",
+		Args:  args(1, 1, "GROUP"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd.Context(), "members", false, func(c *local.Client) error {
+				members, err := c.Members(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return printList(a, members, "NAME\tROLE\tKEY\tSTATE", func(m local.Member) []string {
+					return []string{cleanName(m.Name), m.Role, protocol.Short(m.Key), memberState(m)}
+				})
+			})
+		},
+	}
+}
+
+func memberState(m local.Member) string {
+	var s []string
+	for _, word := range []string{yes(m.Me, "you"), yes(m.Online, "online"), yes(m.Blocked, "blocked")} {
+		if word != "" {
+			s = append(s, word)
+		}
+	}
+	return strings.Join(s, ", ")
+}
+
+func newPeers(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "peers",
+		Short: "List the nodes that are connected or remembered",
+		Args:  args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(cmd.Context(), "peers", false, func(c *local.Client) error {
+				peers, err := c.Peers(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if len(peers) == 0 {
+					a.note("no peers yet; next: p2pchat status")
+					return nil
+				}
+				return printList(a, peers, "PEER\tWHO\tSTATE\tFOUND\tADDRESS", peerRow)
+			})
+		},
+	}
+}
+
+func peerRow(p local.Peer) []string {
+	var names []string
+	for _, n := range p.Names {
+		names = append(names, cleanName(n))
+	}
+	state, addr := "remembered", ""
+	if p.Connected {
+		state = "connected"
+	}
+	if len(p.Addrs) > 0 {
+		addr = p.Addrs[0]
+	}
+	return []string{p.ID, strings.Join(names, ", "), state, p.Found, addr}
+}
+
+func newBlock(a *app) *cobra.Command {
+	var in local.Block
+	cmd := &cobra.Command{
+		Use:   "block NAME",
+		Short: "Hide what somebody writes, for you alone",
+		Long: `Block hides what a person writes, on this device only; nobody is told. NAME is a name
+or a key (usr_…) as members prints it. --undo shows it again.`,
+		Args: args(1, 1, "NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in.Who = args[0]
+			return a.with(cmd.Context(), "block", false, func(c *local.Client) error {
+				p, err := c.Block(cmd.Context(), in)
+				if err != nil {
+					return err
+				}
+				verb := "blocked"
+				if in.Undo {
+					verb = "unblocked"
+				}
+				return a.print(blocked{Person: p, Blocked: !in.Undo}, "%s %s (%s)", verb, cleanName(p.Name), protocol.Short(p.Key))
+			})
+		},
+	}
+	cmd.Flags().StringVar(&in.Group, "group", "", "only in this `group`")
+	cmd.Flags().BoolVar(&in.Undo, "undo", false, "show what they write again")
+	return cmd
+}
+
+// blocked is what block prints.
+type blocked struct {
+	local.Person
+	Blocked bool `json:"blocked"`
+}

@@ -1,0 +1,177 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
+)
+
+// openInvite is an invite of a group that this node may admit by.
+type openInvite struct {
+	room  *room
+	id    protocol.ID
+	body  *protocol.Invite
+	lobby protocol.Secret
+}
+
+// openInvites returns the invites this node may admit by, expired ones too: who
+// asks by one is told so.
+func (n *Node) openInvites() []openInvite {
+	var out []openInvite
+	for _, r := range n.allRooms() {
+		out = append(out, r.openInvites()...)
+	}
+	return out
+}
+
+func (r *room) openInvites() []openInvite {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	me, ok := r.current().Standing(r.me.Root())
+	if !ok || me.Rank > protocol.Greeter {
+		return nil
+	}
+	var out []openInvite
+	for _, id := range r.current().Invites() {
+		v, c, _ := r.set.Get(id)
+		body, ok := c.(*protocol.Invite)
+		author, _ := r.set.Author(id)
+		if !ok || body.Rank <= me.Rank || body.IssuerAdmits && author != me.Root {
+			continue
+		}
+		ep := r.keys.byTag[v.Header().Epoch]
+		if ep == nil {
+			continue
+		}
+		if aside, err := ep.OpenAside(v); err == nil && !aside.Lobby.IsZero() {
+			out = append(out, openInvite{r, id, body, aside.Lobby})
+		}
+	}
+	return out
+}
+
+// serveJoin is the admitter's side of a join.
+func (n *Node) serveJoin(ctx context.Context, w *wire) error {
+	select {
+	case n.joins <- struct{}{}:
+		defer func() { <-n.joins }()
+	default:
+		return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedBusy})
+	}
+	h := &protocol.Hello{PeerI: string(w.peer()), PeerR: string(n.host.ID())}
+	var nonce protocol.HelloNonce
+	if err := w.expect(protocol.FrameHelloNonce, &nonce); err != nil {
+		return err
+	}
+	h.NonceI = nonce.Nonce
+	_, _ = rand.Read(h.NonceR[:])
+	if err := w.send(protocol.FrameHelloNonce, protocol.HelloNonce{Nonce: h.NonceR}); err != nil {
+		return err
+	}
+	var lobby protocol.Lobby
+	if err := w.expect(protocol.FrameLobby, &lobby); err != nil {
+		return err
+	}
+	for _, in := range n.openInvites() {
+		if h.LobbyTag(in.lobby, protocol.Initiator) == lobby.Tag {
+			return n.admitBy(ctx, w, h, in)
+		}
+	}
+	return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedUnknown})
+}
+
+func (n *Node) admitBy(ctx context.Context, w *wire, h *protocol.Hello, in openInvite) error {
+	if err := w.send(protocol.FrameLobby, protocol.Lobby{Tag: h.LobbyTag(in.lobby, protocol.Responder)}); err != nil {
+		return err
+	}
+	f, err := w.next()
+	if err != nil {
+		return err
+	}
+	if f.Kind != protocol.FrameRequest {
+		return f.Decode(protocol.FrameRequest, nil)
+	}
+	request, err := protocol.ParseJoinRequest(in.room.group, f.Payload)
+	if err != nil || request.Invite != in.body.Key {
+		_ = w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedInvalid})
+		return fmt.Errorf("join request: %w", err)
+	}
+	sealed, err := in.room.admitJoiner(ctx, in, request, n.welcomeAddrs(in.room))
+	var refused *protocol.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		return w.send(protocol.FrameRefused, protocol.Refusal{Code: refused.Code})
+	case err != nil:
+		_ = w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedBusy})
+		return err
+	}
+	return w.send(protocol.FrameWelcome, sealed)
+}
+
+// refusal says why an invite does not admit anybody now. The caller holds the
+// room's mutex, so that two newcomers cannot both be the last.
+func (in openInvite) refusal(now time.Time) error {
+	switch {
+	case in.body.Expiry != 0 && uint64(now.Unix()) > in.body.Expiry:
+		return &protocol.RefusedError{Code: protocol.RefusedExpired}
+	case in.body.Uses != 0 && in.room.current().Admissions(in.id) >= int(in.body.Uses):
+		return &protocol.RefusedError{Code: protocol.RefusedUsedUp}
+	case in.body.Approve:
+		return &protocol.RefusedError{Code: protocol.RefusedApproval}
+	}
+	return nil
+}
+
+// admitJoiner grants the invite's rank and makes the welcome. The grant is durable
+// before the newcomer hears of it.
+func (r *room) admitJoiner(ctx context.Context, in openInvite, q protocol.JoinRequest, addrs [][]byte) ([]byte, error) {
+	grant, commit, err := r.grantTo(in, q)
+	if err != nil {
+		return nil, err
+	}
+	if commit != nil {
+		if err := r.finish(ctx, commit, grant); err != nil {
+			return nil, err
+		}
+	}
+	r.mu.Lock()
+	w := protocol.Welcome{Grant: grant.ID(), Epochs: r.liveEpochs(), Addrs: addrs, Name: r.name()}
+	w.Secrets = r.meta.Secrets[:min(len(r.meta.Secrets), protocol.MaxWelcomeSecrets)]
+	r.mu.Unlock()
+	return w.Seal(r.group, q, r.me.Signer())
+}
+
+// grantTo issues the admission. Who is in already is welcomed again under the grant
+// that stands: the first welcome may have been lost on the way.
+func (r *room) grantTo(in openInvite, q protocol.JoinRequest) (protocol.Verified, *storage.Commit, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if owner, ok := r.current().Owner(q.Cert.Dev); ok {
+		v, _, _ := r.set.Get(owner.Grant)
+		return v, nil, nil
+	}
+	if err := in.refusal(r.n.now()); err != nil {
+		return protocol.Verified{}, nil, err
+	}
+	return r.issue(protocol.KindGrant, &protocol.Grant{
+		Target: q.Cert.Root, Rank: in.body.Rank, Invite: in.id, Cert: &q.Cert, Proof: &q.Proof,
+	}, nil)
+}
+
+// welcomeAddrs returns addresses at which a newcomer finds members.
+func (n *Node) welcomeAddrs(r *room) [][]byte {
+	out := n.linkAddrs()
+	for _, p := range n.members(r) {
+		for _, a := range n.disc.addrs(p) {
+			if len(out) < protocol.MaxWelcomeAddrs {
+				out = append(out, a.Bytes())
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,28 @@
+package node
+
+import (
+	"errors"
+
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// Errors that callers tell apart with errors.Is. What the node returns wraps them
+// and names the thing.
+var (
+	ErrClosed       = errors.New("the node is closed")
+	ErrConfig       = errors.New("bad configuration")
+	ErrUnknownGroup = errors.New("no such group")
+	ErrUnknownName  = errors.New("nobody of that name")
+	ErrAmbiguous    = errors.New("more than one fits")
+	ErrNotAllowed   = errors.New("not allowed")
+	ErrNoKey        = protocol.ErrNoKey
+	ErrTooLarge     = protocol.ErrTooLarge
+	ErrNotText      = protocol.ErrNotText
+	ErrBadLink      = protocol.ErrBadLink
+	// ErrNoAdmitter says that nobody who may admit was reached in time.
+	ErrNoAdmitter = errors.New("nobody who may admit was reachable")
+	// ErrRefused says that somebody who may admit said no.
+	ErrRefused = errors.New("admission refused")
+	// ErrListen says that an address cannot be listened on.
+	ErrListen = errors.New("cannot listen")
+)

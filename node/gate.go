@@ -1,0 +1,151 @@
+package node
+
+import (
+	"context"
+	"sync"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+)
+
+// gate is the host as pubsub sees it: only peers that proved membership in a group
+// exist. Pubsub tells its topics to every peer it sees, so a stranger must not be
+// one. A member's pubsub stream that arrives before its hello is done waits.
+type gate struct {
+	host.Host
+	bus  event.Bus
+	emit event.Emitter
+
+	mu      sync.Mutex
+	entered map[peer.ID]map[string]bool // topics each peer may be in
+	opened  map[peer.ID]chan struct{}   // closed when the peer enters or goes
+}
+
+// gossipProtocol is the one protocol pubsub is told that admitted peers speak.
+const gossipProtocol protocol.ID = "/meshsub/1.3.0"
+
+func newGate(h host.Host) (*gate, error) {
+	g := &gate{Host: h, bus: eventbus.NewBus(), entered: make(map[peer.ID]map[string]bool), opened: make(map[peer.ID]chan struct{})}
+	var err error
+	g.emit, err = g.bus.Emitter(new(event.EvtPeerProtocolsUpdated))
+	return g, err
+}
+
+// admit lets pubsub see a peer, for the given topics and no others.
+func (g *gate) admit(p peer.ID, topics map[string]bool) error {
+	g.mu.Lock()
+	_, known := g.entered[p]
+	g.entered[p] = topics
+	if c := g.opened[p]; c != nil && !known {
+		close(c)
+		delete(g.opened, p)
+	}
+	g.mu.Unlock()
+	if known {
+		return nil
+	}
+	return g.emit.Emit(event.EvtPeerProtocolsUpdated{Peer: p, Added: []protocol.ID{gossipProtocol}})
+}
+
+// forget takes a peer out, when it disconnected or is a member no more.
+func (g *gate) forget(p peer.ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.entered, p)
+	if c := g.opened[p]; c != nil {
+		close(c)
+		delete(g.opened, p)
+	}
+}
+
+// allows is pubsub's peer filter.
+func (g *gate) allows(p peer.ID, topic string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.entered[p][topic]
+}
+
+func (g *gate) has(p peer.ID) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, ok := g.entered[p]
+	return ok
+}
+
+// wait blocks until a peer has entered, and says whether it has.
+func (g *gate) wait(ctx context.Context, p peer.ID) bool {
+	g.mu.Lock()
+	if _, ok := g.entered[p]; ok {
+		g.mu.Unlock()
+		return true
+	}
+	c := g.opened[p]
+	if c == nil {
+		c = make(chan struct{})
+		g.opened[p] = c
+	}
+	g.mu.Unlock()
+	select {
+	case <-c:
+	case <-ctx.Done():
+	}
+	return g.has(p)
+}
+
+// EventBus carries the events about admitted peers only.
+func (g *gate) EventBus() event.Bus { return g.bus }
+
+// Network shows admitted peers only.
+func (g *gate) Network() network.Network { return gatedNetwork{g.Host.Network(), g} }
+
+// gatedHandlers holds the context that ends streams which wait.
+type gatedHandlers struct {
+	*gate
+	ctx context.Context
+}
+
+// SetStreamHandler makes streams wait until their peer has entered.
+func (g gatedHandlers) SetStreamHandler(id protocol.ID, h network.StreamHandler) {
+	g.Host.SetStreamHandler(id, g.held(h))
+}
+
+// SetStreamHandlerMatch is SetStreamHandler for a matched protocol.
+func (g gatedHandlers) SetStreamHandlerMatch(id protocol.ID, match func(protocol.ID) bool, h network.StreamHandler) {
+	g.Host.SetStreamHandlerMatch(id, match, g.held(h))
+}
+
+func (g gatedHandlers) held(h network.StreamHandler) network.StreamHandler {
+	return func(s network.Stream) {
+		if !g.wait(g.ctx, s.Conn().RemotePeer()) {
+			_ = s.Reset()
+			return
+		}
+		h(s)
+	}
+}
+
+type gatedNetwork struct {
+	network.Network
+	gate *gate
+}
+
+func (n gatedNetwork) Peers() []peer.ID {
+	var out []peer.ID
+	for _, p := range n.Network.Peers() {
+		if n.gate.has(p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func (n gatedNetwork) Connectedness(p peer.ID) network.Connectedness {
+	if !n.gate.has(p) {
+		return network.NotConnected
+	}
+	return n.Network.Connectedness(p)
+}

@@ -1,0 +1,241 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/time/rate"
+
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// openGossip starts pubsub behind the gate. Messages carry no pubsub signature:
+// events have their own.
+func (n *Node) openGossip(context.Context) error {
+	gate, err := newGate(n.host)
+	if err != nil {
+		return fmt.Errorf("pubsub: %w", err)
+	}
+	n.gate = gate
+	n.pub, err = pubsub.NewGossipSub(n.ctx, gatedHandlers{gate, n.ctx},
+		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
+		pubsub.WithMessageIdFn(messageID), pubsub.WithMaxMessageSize(protocol.MaxFrameSize+1024),
+		pubsub.WithPeerFilter(gate.allows), pubsub.WithPeerExchange(false), pubsub.WithFloodPublish(false),
+		pubsub.WithPeerOutboundQueueSize(gossipQueue), pubsub.WithValidateQueueSize(gossipQueue),
+		pubsub.WithGossipSubParams(meshParams()), pubsub.WithPeerScore(scores()),
+		pubsub.WithLogger(n.log), pubsub.WithRPCLogger(n.log),
+	)
+	if err != nil {
+		return fmt.Errorf("pubsub: %w", err)
+	}
+	return nil
+}
+
+// messageID is over all the bytes, not the event's id: pubsub marks an id as seen
+// before it validates, so a copy with a broken signature must have another one.
+func messageID(m *pb.Message) string {
+	sum := sha256.Sum256(m.Data)
+	return string(sum[:])
+}
+
+// meshParams lowers the mesh degree to 4: half the bytes of the default 6. What the
+// thinner mesh loses, sync brings.
+func meshParams() pubsub.GossipSubParams {
+	p := pubsub.DefaultGossipSubParams()
+	p.D, p.Dlo, p.Dhi, p.Dout, p.Dlazy = 4, 3, 8, 1, 4
+	return p
+}
+
+// scores punish invalid messages (P4) and broken promises (P7). Quiet topics would
+// make delivery scores (P3) punish the innocent.
+func scores() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
+	return &pubsub.PeerScoreParams{
+			AppSpecificScore: func(peer.ID) float64 { return 0 },
+			DecayInterval:    time.Second, DecayToZero: 0.01, RetainScore: 10 * time.Minute,
+			BehaviourPenaltyWeight: -1, BehaviourPenaltyThreshold: 6, BehaviourPenaltyDecay: 0.9,
+			Topics: make(map[string]*pubsub.TopicScoreParams),
+		}, &pubsub.PeerScoreThresholds{
+			GossipThreshold: -50, PublishThreshold: -100, GraylistThreshold: -200, OpportunisticGraftThreshold: 1,
+		}
+}
+
+func topicScores() *pubsub.TopicScoreParams {
+	return &pubsub.TopicScoreParams{
+		TopicWeight: 1, TimeInMeshQuantum: time.Second,
+		InvalidMessageDeliveriesWeight: -10, InvalidMessageDeliveriesDecay: 0.9,
+	}
+}
+
+// topics are the pubsub topics a room listens on, by name. The room's mutex does
+// not guard them: pubsub is never called while it is held.
+type topics struct {
+	mu     sync.Mutex
+	joined map[string]*pubsub.Topic
+}
+
+// listen joins the topics of the room's secrets.
+func (r *room) listen() {
+	secrets := r.rendezvous()
+	r.topics.mu.Lock()
+	defer r.topics.mu.Unlock()
+	if r.topics.joined == nil {
+		r.topics.joined = make(map[string]*pubsub.Topic)
+	}
+	for _, s := range secrets {
+		name := protocol.Topic(s)
+		if r.topics.joined[name] != nil || r.n.alive() != nil {
+			continue
+		}
+		if err := r.join(name); err != nil {
+			r.n.log.Warn("join topic", "err", err)
+		}
+	}
+}
+
+func (r *room) join(name string) error {
+	if err := r.n.pub.RegisterTopicValidator(name, r.validate, pubsub.WithValidatorInline(true)); err != nil {
+		return err
+	}
+	topic, err := r.n.pub.Join(name)
+	if err != nil {
+		return err
+	}
+	if err := topic.SetScoreParams(topicScores()); err != nil {
+		return err
+	}
+	// The validator is the door. A subscription would only add a channel that drops
+	// what is not read in time; relaying makes this node a full part of the mesh.
+	if _, err := topic.Relay(); err != nil {
+		return err
+	}
+	r.topics.joined[name] = topic
+	return nil
+}
+
+func (r *room) topicNames() []string {
+	r.topics.mu.Lock()
+	defer r.topics.mu.Unlock()
+	return slices.Sorted(maps.Keys(r.topics.joined))
+}
+
+// publish hands events or records to gossip. It is a hint: with nobody there it
+// does nothing, and sync delivers.
+func (r *room) publish(kind protocol.FrameKind, list [][]byte) {
+	secrets := r.rendezvous()
+	if len(secrets) == 0 {
+		return
+	}
+	r.topics.mu.Lock()
+	topic := r.topics.joined[protocol.Topic(secrets[0])]
+	r.topics.mu.Unlock()
+	if topic == nil {
+		return
+	}
+	data := protocol.EncodeFrame(kind, protocol.Events{List: list})
+	if err := topic.Publish(r.n.ctx, data); err != nil && r.n.alive() == nil {
+		r.n.log.Debug("publish", "err", err)
+	}
+}
+
+// validate is gossip's way to the door. It rejects only what the forwarder could
+// have judged itself. What is over a device's budget is neither verified nor passed
+// on: a flood stops at its first hop and costs no signature check, and sync delivers
+// what it held. What waits for something is accepted and parked, because pubsub
+// would not look at it again for minutes.
+func (r *room) validate(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
+	if from == r.n.host.ID() {
+		return pubsub.ValidationAccept
+	}
+	f, err := protocol.ParseFrame(m.Data)
+	if err != nil {
+		return pubsub.ValidationReject
+	}
+	var list protocol.Events
+	if err := f.Decode(f.Kind, &list); err != nil || len(list.List) == 0 || len(list.List) > gossipEvents {
+		return pubsub.ValidationReject
+	}
+	switch f.Kind {
+	case protocol.FrameEvents:
+		return r.validateEvents(from, list.List)
+	case protocol.FrameRecords:
+		return r.validateRecords(list.List)
+	}
+	return pubsub.ValidationReject
+}
+
+func (r *room) validateEvents(from peer.ID, wires [][]byte) pubsub.ValidationResult {
+	var events []protocol.Verified
+	for _, wire := range wires {
+		e, err := protocol.Decode(wire)
+		if err != nil {
+			return pubsub.ValidationReject
+		}
+		if !r.allowGossip(e.Header.Dev) {
+			r.n.wantSync(r, from, syncDebounce)
+			return pubsub.ValidationIgnore
+		}
+		v, err := protocol.Verify(r.group, wire)
+		if err != nil {
+			return pubsub.ValidationReject
+		}
+		events = append(events, v)
+	}
+	in := r.ingest(from, events)
+	r.settle(in)
+	if in.gap {
+		r.n.wantSync(r, from, syncDebounce)
+	}
+	if in.refused > 0 {
+		return pubsub.ValidationIgnore // the forwarder may know another roster
+	}
+	return pubsub.ValidationAccept
+}
+
+func (r *room) validateRecords(wires [][]byte) pubsub.ValidationResult {
+	var records []protocol.VerifiedRecord
+	for _, wire := range wires {
+		rec, err := protocol.VerifyRecord(r.group, wire)
+		if err != nil {
+			return pubsub.ValidationReject
+		}
+		if !r.allowGossip(rec.Record().Dev) {
+			return pubsub.ValidationIgnore
+		}
+		records = append(records, rec)
+	}
+	if r.ingestRecords(records) != nil {
+		r.poke()
+	}
+	return pubsub.ValidationAccept
+}
+
+// bucket is a device's token bucket. It shapes gossip only: nothing that a clock
+// says changes what the group's set is.
+type bucket = rate.Limiter
+
+// allowGossip takes a token of a device.
+func (r *room) allowGossip(dev protocol.Key) bool {
+	limit := r.n.cfg.GossipRate
+	if limit < 0 {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.buckets[dev]
+	if b == nil {
+		if len(r.buckets) >= bucketsMost {
+			clear(r.buckets)
+		}
+		b = rate.NewLimiter(rate.Limit(limit), max(1, int(limit*gossipBurst)))
+		r.buckets[dev] = b
+	}
+	return b.AllowN(r.n.now(), 1)
+}

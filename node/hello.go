@@ -1,0 +1,224 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// A hello ties a connection to devices, group by group: tags prove knowledge of a
+// group's rendezvous secret without naming it, and a signature over both peer ids
+// and nonces says which device speaks. A hello may run again when a group is new.
+
+// greet runs a hello as the initiator. A peer that has just started may not answer
+// yet, so it tries a few times while the connection stands.
+func (n *Node) greet(ctx context.Context, p peer.ID) {
+	for wait := time.Second; wait < helloTimeout; wait *= 3 {
+		err := n.hello(ctx, p)
+		if err == nil {
+			return
+		}
+		n.log.Debug("hello", "peer", p, "err", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		if greeted := false; !n.peers.with(p, func(s *peerState) { greeted = s.greeted }) || greeted {
+			return
+		}
+	}
+}
+
+func (n *Node) hello(ctx context.Context, p peer.ID) error {
+	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	w, err := n.dial(ctx, p, helloProtocol, helloTimeout)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = w.stream.Reset() })
+	defer stop()
+	proofs, h, err := n.helloInitiate(w)
+	w.end(err)
+	if err != nil {
+		return err
+	}
+	return n.met(p, protocol.Responder, h, proofs)
+}
+
+func (n *Node) helloInitiate(w *wire) ([]proven, *protocol.Hello, error) {
+	h := &protocol.Hello{PeerI: string(n.host.ID()), PeerR: string(w.peer())}
+	_, _ = rand.Read(h.NonceI[:])
+	if err := w.send(protocol.FrameHelloNonce, protocol.HelloNonce{Nonce: h.NonceI}); err != nil {
+		return nil, nil, err
+	}
+	var nonce protocol.HelloNonce
+	var theirs protocol.HelloTags
+	if err := w.expect(protocol.FrameHelloNonce, &nonce); err != nil {
+		return nil, nil, err
+	}
+	h.NonceR = nonce.Nonce
+	if err := w.expect(protocol.FrameHelloTags, &theirs); err != nil {
+		return nil, nil, err
+	}
+	doors := n.doors()
+	tags, err := h.Tags(secretsOf(doors), protocol.Initiator, rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	w.put(protocol.FrameHelloTags, protocol.HelloTags{Tags: tags})
+	w.put(protocol.FrameHelloProof, protocol.HelloProofs{Proofs: prove(h, doors, protocol.Initiator, theirs)})
+	if err := w.flush(); err != nil {
+		return nil, nil, err
+	}
+	var proofs protocol.HelloProofs
+	if err := w.expect(protocol.FrameHelloProof, &proofs); err != nil {
+		return nil, nil, err
+	}
+	return recognise(h, doors, protocol.Initiator, proofs), h, nil
+}
+
+// serveHello is the responder's side.
+func (n *Node) serveHello(_ context.Context, w *wire) error {
+	h := &protocol.Hello{PeerI: string(w.peer()), PeerR: string(n.host.ID())}
+	var nonce protocol.HelloNonce
+	if err := w.expect(protocol.FrameHelloNonce, &nonce); err != nil {
+		return err
+	}
+	h.NonceI = nonce.Nonce
+	_, _ = rand.Read(h.NonceR[:])
+	doors := n.doors()
+	tags, err := h.Tags(secretsOf(doors), protocol.Responder, rand.Reader)
+	if err != nil {
+		return err
+	}
+	w.put(protocol.FrameHelloNonce, protocol.HelloNonce{Nonce: h.NonceR})
+	w.put(protocol.FrameHelloTags, protocol.HelloTags{Tags: tags})
+	if err := w.flush(); err != nil {
+		return err
+	}
+	var theirs protocol.HelloTags
+	var proofs protocol.HelloProofs
+	if err := w.expect(protocol.FrameHelloTags, &theirs); err != nil {
+		return err
+	}
+	if err := w.expect(protocol.FrameHelloProof, &proofs); err != nil {
+		return err
+	}
+	if err := w.send(protocol.FrameHelloProof, protocol.HelloProofs{Proofs: prove(h, doors, protocol.Responder, theirs)}); err != nil {
+		return err
+	}
+	return n.met(w.peer(), protocol.Initiator, h, recognise(h, doors, protocol.Responder, proofs))
+}
+
+// door is one secret by which a group can be met.
+type door struct {
+	room   *room
+	secret protocol.Secret
+}
+
+// doors returns all secrets of all rooms, the newest of each room first, as many
+// as a hello has tags.
+func (n *Node) doors() []door {
+	var out []door
+	for age := range protocol.MaxWelcomeSecrets {
+		for _, r := range n.allRooms() {
+			if s := r.rendezvous(); age < len(s) && len(out) < protocol.MaxHelloTags {
+				out = append(out, door{r, s[age]})
+			}
+		}
+	}
+	return out
+}
+
+func secretsOf(doors []door) []protocol.Secret {
+	out := make([]protocol.Secret, len(doors))
+	for i, d := range doors {
+		out[i] = d.secret
+	}
+	return out
+}
+
+func other(role protocol.Role) protocol.Role {
+	if role == protocol.Initiator {
+		return protocol.Responder
+	}
+	return protocol.Initiator
+}
+
+// prove answers the other side's tags that this node recognises, one a group.
+func prove(h *protocol.Hello, doors []door, role protocol.Role, theirs protocol.HelloTags) []protocol.Proof {
+	offered := make(map[protocol.HelloTag]bool, len(theirs.Tags))
+	for i, t := range theirs.Tags {
+		if i < protocol.MaxHelloTags {
+			offered[t] = true
+		}
+	}
+	done := make(map[protocol.ID]bool)
+	var out []protocol.Proof
+	for _, d := range doors {
+		tag := h.Tag(d.secret, other(role))
+		if offered[tag] && !done[d.room.group] {
+			done[d.room.group] = true
+			out = append(out, h.Prove(d.room.group, role, tag, d.room.me.Signer()))
+		}
+	}
+	return out
+}
+
+// proven is a proof with the group it is about.
+type proven struct {
+	room  *room
+	proof protocol.Proof
+}
+
+// recognise finds the groups that the other side's proofs answer: those whose tag
+// this node sent.
+func recognise(h *protocol.Hello, doors []door, role protocol.Role, proofs protocol.HelloProofs) []proven {
+	mine := make(map[protocol.HelloTag]*room, len(doors))
+	for _, d := range doors {
+		mine[h.Tag(d.secret, role)] = d.room
+	}
+	var out []proven
+	for _, p := range proofs.Proofs {
+		if r := mine[p.Tag]; r != nil && len(out) < protocol.MaxHelloTags {
+			out = append(out, proven{r, p})
+		}
+	}
+	return out
+}
+
+// met records what a hello proved, lets pubsub see the peer where it is a member,
+// and starts to sync. Whoever knows a group's secret may be asked for its events,
+// which verify themselves; served are members only.
+func (n *Node) met(p peer.ID, theirs protocol.Role, h *protocol.Hello, list []proven) error {
+	for _, v := range list {
+		if err := h.Check(v.room.group, theirs, v.proof); err != nil {
+			return fmt.Errorf("peer %s: %w", p, err)
+		}
+	}
+	ok := n.peers.with(p, func(s *peerState) {
+		s.greeted = true
+		for _, v := range list {
+			s.proofs[v.room.group] = v.proof.Dev
+		}
+	})
+	if !ok {
+		return nil // it has gone meanwhile
+	}
+	n.peers.notify()
+	n.refreshGate(p)
+	for _, v := range list {
+		n.wantSync(v.room, p, 0)
+	}
+	if len(list) > 0 {
+		n.disc.remember(p, time.Now())
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+package node
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// keep compares what the room holds with its neighbours until they agree: at once
+// after something changed, slowly when nothing does. It is why no message is lost
+// that gossip dropped.
+func (r *room) keep(ctx context.Context) {
+	tick := time.NewTicker(syncTick)
+	defer tick.Stop()
+	quiet := r.n.now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.kick:
+			r.pause(ctx)
+		case <-tick.C:
+		}
+		r.expire()
+		behind := r.behind()
+		if len(behind) == 0 && r.n.now().Sub(quiet) >= syncQuiet {
+			quiet = r.n.now()
+			if all := r.n.members(r); len(all) > 0 { // equal as far as is known: ask one again
+				behind = all[rand.IntN(len(all)):][:1]
+			}
+		}
+		for _, p := range behind {
+			r.n.wantSync(r, p, 0)
+		}
+	}
+}
+
+// pause lets what comes in a burst come, so that one comparison serves it all.
+func (r *room) pause(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(syncDebounce):
+	}
+}
+
+// behind returns up to syncFanout members that are not known to hold exactly what
+// this node holds, in random order. One with whom comparing the same brought no
+// agreement is left alone for longer each time.
+func (r *room) behind() []peer.ID {
+	mine, now := r.whole(), r.n.now()
+	members := r.n.members(r)
+	rand.Shuffle(len(members), func(i, j int) { members[i], members[j] = members[j], members[i] })
+	var out []peer.ID
+	for _, p := range members {
+		if len(out) == syncFanout {
+			break
+		}
+		r.n.peers.with(p, func(s *peerState) {
+			t := s.tried[r.group]
+			if t.digest != mine {
+				t = attempt{digest: mine}
+			}
+			if s.equal[r.group] == mine || now.Before(t.next) {
+				return
+			}
+			t.next = now.Add(min(syncTick<<t.count, syncQuiet))
+			t.count = min(t.count+1, 8)
+			s.tried[r.group] = t
+			out = append(out, p)
+		})
+	}
+	return out
+}
+
+func (r *room) expire() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.parked.expire(r.n.now())
+}
+
+// agreed records that a peer held exactly the same at a digest.
+func (n *Node) agreed(r *room, p peer.ID, digest [32]byte) {
+	n.peers.with(p, func(s *peerState) { s.equal[r.group] = digest })
+	r.mu.Lock()
+	r.synced = n.now()
+	r.mu.Unlock()
+	n.peers.notify()
+}

@@ -1,0 +1,71 @@
+package node
+
+import "time"
+
+// What a peer can make this node hold or do is capped here, with the reason.
+const (
+	// parkedPerPeer bounds the events of one peer that wait for what they refer to.
+	parkedPerPeer = 256
+	// parkedBytesPerPeer bounds them in bytes: 256 ordinary messages, four of the largest.
+	parkedBytesPerPeer = 256 << 10
+	// parkedFor is how long an event waits for what it refers to: a member who has
+	// it is met within a day, or sync brings both later.
+	parkedFor = 24 * time.Hour
+
+	// helloTimeout bounds a hello, and joinTimeout a join without its waiting: some
+	// round trips on a bad link.
+	helloTimeout = 20 * time.Second
+	joinTimeout  = 30 * time.Second
+	// syncIdle is how long a sync stream may stand still before it is given up.
+	syncIdle = 20 * time.Second
+	// syncMost bounds one sync as a whole; the next one goes on where it ended.
+	syncMost = 10 * time.Minute
+
+	// syncServed bounds the syncs served to one peer at a time.
+	syncServed = 3
+	// joinsServed bounds the joins served at a time: each costs several signature checks.
+	joinsServed = 8
+
+	// syncTick is how often a node with news checks that its neighbours have them,
+	// and syncQuiet how often one without.
+	syncTick  = 500 * time.Millisecond
+	syncQuiet = 30 * time.Second
+	// syncFanout is how many neighbours are checked a tick.
+	syncFanout = 3
+	// syncDebounce lets events that follow each other arrive before a gap among
+	// them starts a sync.
+	syncDebounce = 150 * time.Millisecond
+
+	// frameEvents bounds the events of one frame: a batch for the signature check.
+	frameEvents = 512
+	// haveFrames bounds the frames of tips one sync reads: 200,000 chains.
+	haveFrames = 256
+
+	// gossipQueue is the length of pubsub's queues in messages: at 64 KiB at most
+	// each, and typically 600 bytes.
+	gossipQueue = 1024
+
+	// gossipEvents is how many events one gossip message may carry.
+	gossipEvents = 64
+
+	// rememberedPeers bounds the address book.
+	rememberedPeers = 256
+	// addrsPerPeer bounds the addresses kept of one peer.
+	addrsPerPeer = 8
+	// sharedPeers bounds the members whose addresses one sync hands on.
+	sharedPeers = 16
+	// dialEvery is how often remembered peers are tried while they are away.
+	dialEvery = 10 * time.Second
+	// dialMost is how many are tried at a time.
+	dialMost = 16
+
+	// recentIDs is how many message ids a room remembers, to know a duplicate
+	// without asking the disk.
+	recentIDs = 8192
+	// followPage is how many entries a follower reads at a time.
+	followPage = 256
+	// gossipBurst is how many seconds of the gossip rate may pass at once.
+	gossipBurst = 4
+	// bucketsMost bounds the token buckets a room keeps; a member has one a device.
+	bucketsMost = 16384
+)

@@ -1,0 +1,194 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// peers is what the node knows of who it is connected to. A peer id is tied to
+// devices only by a hello on the connection that stands now.
+type peers struct {
+	mu    sync.Mutex
+	known map[peer.ID]*peerState
+	wake  chan struct{} // closed and replaced whenever something changes
+}
+
+type peerState struct {
+	id      peer.ID
+	found   string                       // how it was met
+	proofs  map[protocol.ID]protocol.Key // the device it proved to be, a group
+	greeted bool                         // a hello has run
+	sharing bool                         // addresses were handed on over this connection
+	joined  time.Time                    // when a join was last asked of it
+	equal   map[protocol.ID]protocol.ID  // the digest at which it held the same as this node
+	syncing map[protocol.ID]*syncState
+	tried   map[protocol.ID]attempt
+	serving int
+}
+
+// attempt says at which digest a peer was last compared with, and how often without
+// coming to agree.
+type attempt struct {
+	digest protocol.ID
+	count  int
+	next   time.Time
+}
+
+// syncState says what is due with a peer in one group.
+type syncState struct{ running, again bool }
+
+func newPeers() *peers {
+	return &peers{known: make(map[peer.ID]*peerState), wake: make(chan struct{})}
+}
+
+// with calls f with a peer's state, if it is connected.
+func (ps *peers) with(p peer.ID, f func(s *peerState)) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	s, ok := ps.known[p]
+	if ok {
+		f(s)
+	}
+	return ok
+}
+
+// connected takes a peer in.
+func (ps *peers) connected(p peer.ID, found string) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if s := ps.known[p]; s != nil {
+		return
+	}
+	ps.known[p] = &peerState{
+		id: p, found: found, proofs: make(map[protocol.ID]protocol.Key),
+		equal: make(map[protocol.ID]protocol.ID), tried: make(map[protocol.ID]attempt), syncing: make(map[protocol.ID]*syncState),
+	}
+	ps.changed()
+}
+
+func (ps *peers) disconnected(p peer.ID) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	delete(ps.known, p)
+	ps.changed()
+}
+
+// changed wakes who waits for peers. The caller holds mu.
+func (ps *peers) changed() {
+	close(ps.wake)
+	ps.wake = make(chan struct{})
+}
+
+// notify wakes who waits for peers.
+func (ps *peers) notify() {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.changed()
+}
+
+// changes returns a channel that is closed at the next change.
+func (ps *peers) changes() <-chan struct{} {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return ps.wake
+}
+
+// proved returns the device a peer proved to be in a group.
+func (ps *peers) proved(p peer.ID, group protocol.ID) (protocol.Key, bool) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	s, ok := ps.known[p]
+	if !ok {
+		return protocol.Key{}, false
+	}
+	dev, ok := s.proofs[group]
+	return dev, ok
+}
+
+// in returns the peers that proved knowledge of a group, in a stable order.
+func (ps *peers) in(group protocol.ID) []peer.ID {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	var out []peer.ID
+	for p, s := range ps.known {
+		if _, ok := s.proofs[group]; ok {
+			out = append(out, p)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (ps *peers) all() []peer.ID {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	out := make([]peer.ID, 0, len(ps.known))
+	for p := range ps.known {
+		out = append(out, p)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// watchConnections keeps peers in step with the network and starts hellos.
+func (n *Node) watchConnections() {
+	bundle := &network.NotifyBundle{
+		ConnectedF: func(_ network.Network, c network.Conn) {
+			p, outbound := c.RemotePeer(), c.Stat().Direction == network.DirOutbound
+			n.peers.connected(p, n.disc.foundBy(p, outbound))
+			if outbound {
+				n.spawn(func(ctx context.Context) { n.greet(ctx, p) })
+			}
+		},
+		DisconnectedF: func(net network.Network, c network.Conn) {
+			p := c.RemotePeer()
+			if net.Connectedness(p) == network.Connected {
+				return
+			}
+			n.peers.disconnected(p)
+			n.gate.forget(p)
+			n.disc.lost(p)
+		},
+	}
+	n.host.Network().Notify(bundle)
+	n.onClose(func() error { n.host.Network().StopNotify(bundle); return nil })
+	for _, c := range n.host.Network().Conns() { // a lent host may be connected already
+		bundle.ConnectedF(n.host.Network(), c)
+	}
+}
+
+// refreshGate lets pubsub see a peer if it is a member of a group, as the rosters
+// stand now.
+func (n *Node) refreshGate(p peer.ID) {
+	topics := make(map[string]bool)
+	for _, r := range n.allRooms() {
+		if dev, ok := n.peers.proved(p, r.group); ok && r.isMember(dev) {
+			for _, t := range r.topicNames() {
+				topics[t] = true
+			}
+		}
+	}
+	if len(topics) == 0 {
+		n.gate.forget(p)
+		return
+	}
+	if err := n.gate.admit(p, topics); err != nil {
+		n.log.Warn("pubsub gate", "peer", p, "err", err)
+	}
+	n.peers.notify()
+}
+
+// members returns the connected peers that are members of a room's group now.
+func (n *Node) members(r *room) []peer.ID {
+	return slices.DeleteFunc(n.peers.in(r.group), func(p peer.ID) bool {
+		dev, ok := n.peers.proved(p, r.group)
+		return !ok || !r.isMember(dev)
+	})
+}

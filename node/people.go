@@ -1,0 +1,296 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// Groups returns the groups this node is in, by name.
+func (n *Node) Groups() []Group {
+	var out []Group
+	for _, r := range n.allRooms() {
+		out = append(out, n.describe(r))
+	}
+	slices.SortStableFunc(out, func(a, b Group) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// Group describes one group.
+func (n *Node) Group(group protocol.ID) (Group, error) {
+	r, err := n.room(group)
+	if err != nil {
+		return Group{}, err
+	}
+	return n.describe(r), nil
+}
+
+func (n *Node) describe(r *room) Group {
+	online := len(n.members(r))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	me, _ := r.current().Standing(r.me.Root())
+	return Group{
+		ID: r.group, Name: r.name(), Rank: me.Rank, Me: r.me.Root(),
+		Members: len(r.current().Members()), Online: online,
+	}
+}
+
+// Find resolves what a person typed for a group: its name if unique, a short id or
+// the id.
+func (n *Node) Find(ref string) (protocol.ID, error) {
+	if err := n.alive(); err != nil {
+		return protocol.ID{}, err
+	}
+	var found []Group
+	for _, g := range n.Groups() {
+		id := g.ID.Text(protocol.GroupPrefix)
+		short := strings.HasPrefix(ref, protocol.GroupPrefix) && len(ref) >= len(protocol.GroupPrefix)+4 && strings.HasPrefix(id, ref)
+		if g.Name == ref || short {
+			found = append(found, g)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return protocol.ID{}, fmt.Errorf("%w: %q", ErrUnknownGroup, ref)
+	case 1:
+		return found[0].ID, nil
+	}
+	return protocol.ID{}, fmt.Errorf("%w: %q; use the id: %s or %s", ErrAmbiguous, ref,
+		protocol.Short(found[0].ID.Text(protocol.GroupPrefix)), protocol.Short(found[1].ID.Text(protocol.GroupPrefix)))
+}
+
+// Members returns the group's roster, the most senior first, then by name.
+func (n *Node) Members(group protocol.ID) ([]Member, error) {
+	r, err := n.room(group)
+	if err != nil {
+		return nil, err
+	}
+	online := make(map[protocol.Key]bool)
+	for _, p := range n.members(r) {
+		dev, _ := n.peers.proved(p, group)
+		online[dev] = true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []Member
+	for _, s := range r.current().Members() {
+		m := Member{
+			Person: r.personOf(s.Root), Rank: s.Rank, Devices: s.Devices,
+			Me: s.Root == r.me.Root(), Blocked: r.blocked[s.Root],
+		}
+		m.Online = m.Me || slices.ContainsFunc(s.Devices, func(d protocol.Key) bool { return online[d] })
+		out = append(out, m)
+	}
+	slices.SortStableFunc(out, func(a, b Member) int {
+		if a.Rank != b.Rank {
+			return int(a.Rank) - int(b.Rank)
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return out, nil
+}
+
+// Block hides what a person writes, on this node only, or shows it again. who is a
+// name or a usr_ id, short or whole; a zero group means any group.
+func (n *Node) Block(ctx context.Context, group protocol.ID, who string, blocked bool) (Person, error) {
+	if err := n.alive(); err != nil {
+		return Person{}, err
+	}
+	type hit struct {
+		room   *room
+		person Person
+	}
+	var hits []hit
+	for _, r := range n.allRooms() {
+		if !group.IsZero() && r.group != group {
+			continue
+		}
+		members, err := n.Members(r.group)
+		if err != nil {
+			return Person{}, err
+		}
+		for _, m := range members {
+			id := m.Key.Text(protocol.PersonPrefix)
+			short := strings.HasPrefix(who, protocol.PersonPrefix) && len(who) >= len(protocol.PersonPrefix)+4 && strings.HasPrefix(id, who)
+			if !m.Me && (m.Name == who || short) {
+				hits = append(hits, hit{r, m.Person})
+			}
+		}
+	}
+	switch len(hits) {
+	case 0:
+		return Person{}, fmt.Errorf("%w: %q", ErrUnknownName, who)
+	case 1:
+		return hits[0].person, hits[0].room.block(ctx, hits[0].person.Key, blocked)
+	}
+	return Person{}, fmt.Errorf("%w: %q is %s and %s", ErrAmbiguous, who,
+		protocol.Short(hits[0].person.Key.Text(protocol.PersonPrefix)), protocol.Short(hits[1].person.Key.Text(protocol.PersonPrefix)))
+}
+
+func (r *room) blockKey(who protocol.Key) string {
+	return r.group.Text("") + "." + who.Text("")
+}
+
+func (r *room) block(ctx context.Context, who protocol.Key, blocked bool) error {
+	var err error
+	if blocked {
+		err = r.n.store.Put(ctx, spaceBlocked, r.blockKey(who), []byte{1})
+	} else {
+		err = r.n.store.Delete(ctx, spaceBlocked, r.blockKey(who))
+	}
+	if err != nil {
+		return fmt.Errorf("block: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.blocked[who] = blocked
+	return nil
+}
+
+func (r *room) loadBlocked(ctx context.Context) error {
+	r.blocked = make(map[protocol.Key]bool)
+	stored, err := r.n.store.List(ctx, spaceBlocked)
+	if err != nil {
+		return err
+	}
+	for key := range stored {
+		group, who, _ := strings.Cut(key, ".")
+		if id, err := protocol.ParseID("", who); err == nil && group == r.group.Text("") {
+			r.blocked[protocol.Key(id)] = true
+		}
+	}
+	return nil
+}
+
+// Peers returns who this node is connected to or remembers.
+func (n *Node) Peers() []Peer {
+	var out []Peer
+	for _, p := range n.peers.all() {
+		q := Peer{ID: p.String(), Connected: true, Addrs: n.disc.remoteAddrs(p)}
+		n.peers.with(p, func(s *peerState) { q.Found = s.found })
+		for _, r := range n.allRooms() {
+			dev, ok := n.peers.proved(p, r.group)
+			if !ok || !r.isMember(dev) {
+				continue
+			}
+			r.mu.Lock()
+			name := r.person(dev).Name
+			r.mu.Unlock()
+			q.Groups = append(q.Groups, r.group)
+			if name != "" && !slices.Contains(q.Names, name) {
+				q.Names = append(q.Names, name)
+			}
+		}
+		out = append(out, q)
+	}
+	return append(out, n.disc.awayPeers()...)
+}
+
+// remoteAddrs returns the addresses of the connections that stand.
+func (d *discovery) remoteAddrs(p peer.ID) []string {
+	var out []string
+	for _, c := range d.n.host.Network().ConnsToPeer(p) {
+		out = append(out, c.RemoteMultiaddr().String())
+	}
+	return out
+}
+
+func (d *discovery) awayPeers() []Peer {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out []Peer
+	for p, e := range d.book {
+		if d.n.host.Network().Connectedness(p) != network.Connected {
+			out = append(out, Peer{ID: p.String(), Addrs: e.Addrs, Found: "known"})
+		}
+	}
+	slices.SortFunc(out, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+// Status says how the node is doing.
+func (n *Node) Status() Status {
+	s := Status{PeerID: n.host.ID().String(), MDNS: n.disc.mdns, DHT: n.disc.dhtState()}
+	for _, a := range n.disc.own() {
+		s.Listen = append(s.Listen, a.String())
+	}
+	for _, p := range n.peers.all() {
+		n.peers.with(p, func(ps *peerState) {
+			if len(ps.proofs) > 0 {
+				s.Peers++
+			}
+		})
+	}
+	for _, r := range n.allRooms() {
+		g := GroupStatus{Group: n.describe(r), Events: r.log.Count(), LastSync: r.lastSync()}
+		r.mu.Lock()
+		g.Parked = r.parked.len()
+		r.mu.Unlock()
+		s.Groups = append(s.Groups, g)
+	}
+	return s
+}
+
+// WaitPeers waits until a member of the group is connected, or ctx ends, and returns
+// how many are.
+func (n *Node) WaitPeers(ctx context.Context, group protocol.ID) int {
+	r, err := n.room(group)
+	if err != nil {
+		return 0
+	}
+	for {
+		changed := n.peers.changes()
+		if count := len(n.members(r)); count > 0 {
+			return count
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return 0
+		case <-n.ctx.Done():
+			return 0
+		}
+	}
+}
+
+// WaitSync waits until every connected member of the group holds exactly what this
+// node holds.
+func (n *Node) WaitSync(ctx context.Context, group protocol.ID) error {
+	r, err := n.room(group)
+	if err != nil {
+		return err
+	}
+	for {
+		behind := 0
+		changed := n.peers.changes()
+		mine := r.whole()
+		for _, p := range n.members(r) {
+			n.peers.with(p, func(s *peerState) {
+				if s.equal[group] != mine {
+					behind++
+				}
+			})
+		}
+		if behind == 0 {
+			return nil
+		}
+		r.poke()
+		select {
+		case <-changed:
+		case <-time.After(syncTick):
+		case <-n.ctx.Done():
+			return ErrClosed
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("%d members are not known to have everything yet", behind), ctx.Err())
+		}
+	}
+}

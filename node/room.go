@@ -1,0 +1,373 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
+)
+
+// room is one group on this node: its control set, its keys, and the one door by
+// which events come in.
+type room struct {
+	n     *Node
+	group protocol.ID
+	me    protocol.Identity
+	log   *storage.Room
+
+	mu      sync.Mutex
+	meta    roomMeta
+	set     *protocol.Set
+	roster  *protocol.Roster // nil where the set has changed since; see current
+	clock   protocol.Clock
+	keys    keyring
+	parked  *parking
+	recent  *simplelru.LRU[protocol.ID, struct{}]
+	records map[recordSlot]protocol.VerifiedRecord
+	names   map[protocol.Key]string // by device
+	blocked map[protocol.Key]bool   // identities hidden on this node
+	buckets map[protocol.Key]*bucket
+	digest  digestCache
+	synced  time.Time // when a member last held exactly the same
+
+	topics topics
+	kick   chan struct{} // wakes the keeper
+	fetch  chan struct{} // holds the one transfer that runs
+}
+
+// roomMeta is what a room cannot derive from its events.
+type roomMeta struct {
+	Tag     [32]byte          `cbor:"1,keyasint"` // what this account's identity in the group is derived from
+	Secrets []protocol.Secret `cbor:"3,keyasint"` // rendezvous secrets, the newest first
+	Name    string            `cbor:"5,keyasint"` // the group's name until the event that says it is here
+}
+
+type recordSlot struct {
+	dev  protocol.Key
+	kind protocol.RecordType
+}
+
+// loadRoom opens a group from the store.
+func (n *Node) loadRoom(ctx context.Context, key string, value []byte) (*room, error) {
+	group, err := protocol.ParseID(protocol.GroupPrefix, key)
+	if err != nil {
+		return nil, err
+	}
+	var meta roomMeta
+	if err := cbor.Unmarshal(value, &meta); err != nil {
+		return nil, fmt.Errorf("what is stored about it is damaged: %w", err)
+	}
+	return n.openRoom(ctx, group, meta)
+}
+
+func (n *Node) openRoom(ctx context.Context, group protocol.ID, meta roomMeta) (*room, error) {
+	log, err := n.store.Room(ctx, group)
+	if err != nil {
+		return nil, err
+	}
+	recent, err := simplelru.NewLRU[protocol.ID, struct{}](recentIDs, nil)
+	if err != nil {
+		return nil, err
+	}
+	r := &room{
+		n: n, group: group, me: n.account.Identity(meta.Tag), log: log, meta: meta,
+		set: protocol.NewSet(group), parked: newParking(), recent: recent,
+		keys: newKeyring(group), records: make(map[recordSlot]protocol.VerifiedRecord),
+		names: make(map[protocol.Key]string), buckets: make(map[protocol.Key]*bucket),
+		kick: make(chan struct{}, 1), fetch: make(chan struct{}, 1),
+	}
+	return r, r.restore(ctx)
+}
+
+// restore reads back what the room derives its state from.
+func (r *room) restore(ctx context.Context) error {
+	control, err := r.log.Control(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range control {
+		if err := r.set.Restore(e.Event); err != nil {
+			return fmt.Errorf("control event %s in the store: %w", e.Event.ID(), err)
+		}
+	}
+	newest, _, err := r.log.Newest(ctx, 1, storage.Position{})
+	if err != nil {
+		return err
+	}
+	for _, e := range newest {
+		r.clock.Observe(e.Event.Header().HLC, r.n.now())
+	}
+	if err := r.loadSecrets(ctx); err != nil {
+		return err
+	}
+	records, err := r.log.Records(ctx)
+	if err != nil {
+		return err
+	}
+	for _, rec := range records {
+		r.keepRecord(rec)
+	}
+	return r.loadBlocked(ctx)
+}
+
+// saveMeta stores what the room cannot derive. The caller holds mu.
+func (r *room) saveMeta(ctx context.Context) error {
+	b, err := cbor.Marshal(r.meta)
+	if err != nil {
+		return err
+	}
+	return r.n.store.Put(ctx, spaceRooms, r.group.Text(protocol.GroupPrefix), b)
+}
+
+// addRoom takes a room into the node and starts what it needs.
+func (n *Node) addRoom(r *room) {
+	n.mu.Lock()
+	n.rooms[r.group] = r
+	n.mu.Unlock()
+	r.start()
+}
+
+// start listens on the room's topics and keeps it in step with its members.
+func (r *room) start() {
+	r.listen()
+	r.n.spawn(r.keep)
+}
+
+func (n *Node) allRooms() []*room {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := make([]*room, 0, len(n.rooms))
+	for _, r := range n.rooms {
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b *room) int { return a.group.Compare(b.group) })
+	return out
+}
+
+func (n *Node) room(group protocol.ID) (*room, error) {
+	if err := n.alive(); err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if r := n.rooms[group]; r != nil {
+		return r, nil
+	}
+	return nil, fmt.Errorf("%w: %s", ErrUnknownGroup, group.Text(protocol.GroupPrefix))
+}
+
+// isMember says whether a device is in the roster now, relays included.
+func (r *room) isMember(dev protocol.Key) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.current().Owner(dev)
+	return ok
+}
+
+// current returns the roster of the set as it stands. The caller holds mu.
+func (r *room) current() *protocol.Roster {
+	if r.roster == nil {
+		r.roster = protocol.Eval(r.set)
+	}
+	return r.roster
+}
+
+// rendezvous returns the secrets the group is met by, the newest first.
+func (r *room) rendezvous() []protocol.Secret {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.meta.Secrets)
+}
+
+// intake says what became of events that came in.
+type intake struct {
+	stored  int
+	refused int
+	gap     bool            // something waits for an event that is not here
+	control bool            // the roster may have changed
+	commit  *storage.Commit // nil where nothing was stored
+}
+
+// ingest is the only door: what a person wrote, what gossip brought and what sync
+// fetched is admitted here, and stored in one order. It does not wait for the disk.
+func (r *room) ingest(from peer.ID, events []protocol.Verified) intake {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var in intake
+	var accepted []protocol.Verified
+	queue := slices.Clone(events)
+	for len(queue) > 0 {
+		v := queue[0]
+		queue = queue[1:]
+		switch wait, err := r.admit(v); {
+		case errors.Is(err, errDuplicate):
+		case err != nil:
+			in.refused++
+			r.n.log.Debug("event refused", "group", r.group.Text(protocol.GroupPrefix), "err", err)
+		case !wait.IsZero():
+			in.gap = true
+			r.parked.add(from, wait, v, r.n.now())
+		default:
+			accepted = append(accepted, v)
+			in.control = in.control || v.Header().Chain == protocol.Control
+			queue = append(queue, r.parked.take(v.ID())...)
+		}
+	}
+	if len(accepted) > 0 {
+		in.stored = len(accepted)
+		in.commit = r.log.Append(accepted)
+	}
+	return in
+}
+
+var errDuplicate = errors.New("already here")
+
+// admit says whether an event may be stored now. Where it has to wait, it names
+// the event it waits for. The caller holds mu and appends what was admitted.
+func (r *room) admit(v protocol.Verified) (wait protocol.ID, err error) {
+	if r.recent.Contains(v.ID()) {
+		return wait, errDuplicate
+	}
+	if v.Header().Chain == protocol.Control {
+		wait, err = r.admitControl(v)
+	} else {
+		wait, err = r.admitMessage(v)
+	}
+	if err == nil && wait.IsZero() {
+		r.recent.Add(v.ID(), struct{}{})
+		r.clock.Observe(v.Header().HLC, r.n.now())
+	}
+	return wait, err
+}
+
+func (r *room) admitControl(v protocol.Verified) (wait protocol.ID, err error) {
+	if r.set.Has(v.ID()) {
+		return wait, errDuplicate
+	}
+	if err := r.set.Add(v); err != nil {
+		return waitFor(err)
+	}
+	r.roster = nil
+	r.learnKeys(v)
+	return wait, nil
+}
+
+// waitFor turns a missing reference into what to wait for.
+func waitFor(err error) (protocol.ID, error) {
+	var missing *protocol.MissingError
+	if errors.As(err, &missing) {
+		return missing.IDs[0], nil
+	}
+	return protocol.ID{}, err
+}
+
+func (r *room) admitMessage(v protocol.Verified) (wait protocol.ID, err error) {
+	h := v.Header()
+	tip, ok := r.log.Tip(h.Dev, h.Chain)
+	switch {
+	case h.Seq == tip.Seq+1 && h.Prev == tip.ID:
+		// It extends the chain, or begins it.
+	case !ok, h.Seq > tip.Seq+1:
+		return h.Prev, nil
+	default:
+		if wait, err := r.admitBranch(v); err != nil || !wait.IsZero() {
+			return wait, err
+		}
+	}
+	if err := r.current().CheckMessage(v); err != nil {
+		return waitFor(err)
+	}
+	return wait, nil
+}
+
+// admitBranch handles an event at or before a chain's end: a duplicate, or a
+// branch of a fork, which is kept as well.
+func (r *room) admitBranch(v protocol.Verified) (wait protocol.ID, err error) {
+	switch _, err := r.log.Get(r.n.ctx, v.ID()); {
+	case err == nil:
+		return wait, errDuplicate
+	case !errors.Is(err, storage.ErrNotFound):
+		return wait, err
+	}
+	if h := v.Header(); h.Seq > 1 && !r.recent.Contains(h.Prev) {
+		if _, err := r.log.Get(r.n.ctx, h.Prev); errors.Is(err, storage.ErrNotFound) {
+			return h.Prev, nil
+		} else if err != nil {
+			return wait, err
+		}
+	}
+	return wait, nil
+}
+
+// settle does what follows from an intake once its events are on the way to the
+// disk: pubsub sees new members, followers of the roster are told, news spread.
+func (r *room) settle(in intake) {
+	if in.control {
+		r.listen()
+		for _, p := range r.n.peers.in(r.group) {
+			r.n.refreshGate(p)
+		}
+		r.n.disc.refresh()
+		r.refreshProfile()
+	}
+	if in.stored > 0 {
+		r.poke()
+	}
+}
+
+// poke makes the keeper look at once.
+func (r *room) poke() {
+	select {
+	case r.kick <- struct{}{}:
+	default:
+	}
+}
+
+// digestCache remembers the digest of what the room holds.
+type digestCache struct {
+	cursor  uint64
+	valid   bool
+	tips    protocol.ID
+	records protocol.ID
+	fresh   bool // records are unchanged
+}
+
+// digests returns the digests of all tips and of all records.
+func (r *room) digests() (tips, records protocol.ID) {
+	cursor := r.log.Cursor() // before Tips: what comes between makes the cache stale, not wrong
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.digest.valid || r.digest.cursor != cursor {
+		r.digest.tips, r.digest.cursor, r.digest.valid = protocol.DigestTips(r.log.Tips()), cursor, true
+	}
+	if !r.digest.fresh {
+		r.digest.records, r.digest.fresh = protocol.DigestRecords(r.recordKeys()), true
+	}
+	return r.digest.tips, r.digest.records
+}
+
+// whole is both digests as one, to compare with what a peer last agreed to.
+func (r *room) whole() protocol.ID {
+	tips, records := r.digests()
+	return protocol.ID(sha256.Sum256(append(tips[:], records[:]...)))
+}
+
+// recordKeys returns the keys of all records in order. The caller holds mu.
+func (r *room) recordKeys() []protocol.RecordKey {
+	out := make([]protocol.RecordKey, 0, len(r.records))
+	for _, rec := range r.records {
+		out = append(out, rec.Key())
+	}
+	slices.SortFunc(out, protocol.RecordKey.Compare)
+	return out
+}

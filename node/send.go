@@ -1,0 +1,200 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
+)
+
+// Send seals, signs and stores a text, then hands it to who is connected. When it
+// returns the message survives a crash; whether anybody has it yet is in the
+// result, and sync delivers it in any case. It never refuses for going too fast:
+// beyond the group's gossip rate messages travel by sync alone.
+func (n *Node) Send(ctx context.Context, group protocol.ID, text string) (SendResult, error) {
+	r, err := n.room(group)
+	if err != nil {
+		return SendResult{}, err
+	}
+	v, commit, err := r.say(protocol.KindText, protocol.Content{Text: text})
+	if err != nil {
+		return SendResult{}, fmt.Errorf("send: %w", err)
+	}
+	if err := commit.Wait(ctx); err != nil {
+		return SendResult{}, fmt.Errorf("send: %w", err)
+	}
+	if r.allowGossip(v.Header().Dev) {
+		r.publish(protocol.FrameEvents, [][]byte{v.Wire()})
+	}
+	r.poke()
+	return SendResult{ID: v.ID(), Peers: len(n.members(r))}, nil
+}
+
+// say makes a message of this device and appends it to its chain.
+func (r *room) say(kind protocol.Kind, c protocol.Content) (protocol.Verified, *storage.Commit, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d, _, err := r.draft(kind, protocol.Messages, protocol.MaxMessageRefs)
+	if err != nil {
+		return protocol.Verified{}, nil, err
+	}
+	ep, err := r.sendEpoch()
+	if err != nil {
+		return protocol.Verified{}, nil, err
+	}
+	v, err := d.SignMessage(c, ep, r.me.Signer(), rand.Reader)
+	if err != nil {
+		return protocol.Verified{}, nil, err
+	}
+	r.recent.Add(v.ID(), struct{}{})
+	return v, r.log.Append([]protocol.Verified{v}), nil
+}
+
+// draft begins an event of this device: after its last one, having seen all heads.
+// Messages act under no grant of their own. The caller holds mu.
+func (r *room) draft(kind protocol.Kind, chain protocol.Chain, refs int) (protocol.Draft, protocol.Standing, error) {
+	me, ok := r.current().Standing(r.me.Root())
+	if !ok || me.Rank >= protocol.Relay {
+		return protocol.Draft{}, me, fmt.Errorf("%w: you are not a member of %s", ErrNotAllowed, protocol.Short(r.group.Text(protocol.GroupPrefix)))
+	}
+	tip, ok := r.log.Tip(r.me.Dev(), chain)
+	if !ok {
+		tip = protocol.Tip{Dev: r.me.Dev(), Chain: chain}
+	}
+	d := protocol.Draft{Group: r.group, Kind: kind, Prev: tip, Refs: r.set.Heads(refs, me.Grant), HLC: r.clock.Next(r.n.now())}
+	if chain == protocol.Control {
+		d.Auth = me.Grant
+	}
+	return d, me, nil
+}
+
+// issue makes a control event of this device and appends it. The caller holds mu
+// and calls settle when it has let go.
+func (r *room) issue(kind protocol.Kind, c protocol.Clear, aside *protocol.Aside) (protocol.Verified, *storage.Commit, error) {
+	d, me, err := r.draft(kind, protocol.Control, protocol.MaxControlRefs)
+	if err != nil {
+		return protocol.Verified{}, nil, err
+	}
+	if frozen := r.current().Frozen(); len(frozen) > 0 {
+		return protocol.Verified{}, nil, fmt.Errorf("%w: event %s %w", ErrNotAllowed, frozen[0], protocol.ErrUnknownCritical)
+	}
+	if need := protocol.MayIssue(kind); me.Rank > need {
+		return protocol.Verified{}, nil, fmt.Errorf("%w: a %s needs %s or a more senior role, yours is %s", ErrNotAllowed, kind, need, me.Rank)
+	}
+	var ep *protocol.Epoch
+	if aside != nil {
+		if ep, err = r.sendEpoch(); err != nil {
+			return protocol.Verified{}, nil, err
+		}
+	}
+	v, err := d.SignControl(c, aside, ep, r.me.Signer(), rand.Reader)
+	if err != nil {
+		return protocol.Verified{}, nil, err
+	}
+	if err := r.set.Add(v); err != nil {
+		return protocol.Verified{}, nil, fmt.Errorf("%w: %w", ErrNotAllowed, err)
+	}
+	r.roster = nil
+	r.learnKeys(v)
+	r.recent.Add(v.ID(), struct{}{})
+	return v, r.log.Append([]protocol.Verified{v}), nil
+}
+
+// finish waits until issued events are durable, and only then tells the others.
+func (r *room) finish(ctx context.Context, commit *storage.Commit, events ...protocol.Verified) error {
+	if err := commit.Wait(ctx); err != nil {
+		return err
+	}
+	wires := make([][]byte, len(events))
+	for i, v := range events {
+		wires[i] = v.Wire()
+	}
+	for _, w := range wires {
+		r.publish(protocol.FrameEvents, [][]byte{w})
+	}
+	r.settle(intake{stored: len(events), control: true, commit: commit})
+	return nil
+}
+
+// CreateGroup starts a group with this person as its founder.
+func (n *Node) CreateGroup(ctx context.Context, name string) (protocol.ID, error) {
+	if err := n.alive(); err != nil {
+		return protocol.ID{}, err
+	}
+	if name == "" || len(name) > protocol.MaxNameSize || !utf8.ValidString(name) {
+		return protocol.ID{}, fmt.Errorf("create group: the name is empty, not UTF-8 or over %d bytes: %w", protocol.MaxNameSize, ErrNotText)
+	}
+	genesis, salt, err := n.genesis()
+	if err != nil {
+		return protocol.ID{}, err
+	}
+	secret, err := protocol.NewSecret(rand.Reader)
+	if err != nil {
+		return protocol.ID{}, err
+	}
+	meta := roomMeta{Tag: salt, Secrets: []protocol.Secret{secret}, Name: name}
+	r, err := n.openRoom(ctx, genesis.ID(), meta)
+	if err != nil {
+		return protocol.ID{}, err
+	}
+	events, commit, err := r.found(ctx, genesis, name, secret)
+	if err != nil {
+		return protocol.ID{}, fmt.Errorf("create group: %w", err)
+	}
+	// What names the group comes last: a crash before it leaves nothing that shows.
+	if err := commit.Wait(ctx); err != nil {
+		return protocol.ID{}, fmt.Errorf("create group: %w", err)
+	}
+	r.mu.Lock()
+	err = r.saveMeta(ctx)
+	r.mu.Unlock()
+	if err != nil {
+		return protocol.ID{}, fmt.Errorf("create group: %w", err)
+	}
+	n.addRoom(r)
+	return r.group, r.finish(ctx, commit, events...)
+}
+
+func (n *Node) genesis() (v protocol.Verified, salt [32]byte, err error) {
+	_, _ = rand.Read(salt[:])
+	me := n.account.Identity(salt)
+	d := protocol.Draft{
+		Kind: protocol.KindGenesis, Prev: protocol.Tip{Dev: me.Dev(), Chain: protocol.Control},
+		HLC: new(protocol.Clock).Next(n.now()),
+	}
+	g := &protocol.Genesis{Salt: salt, Founders: []protocol.Cert{me.Cert()}, History: protocol.HistoryAll}
+	v, err = d.SignControl(g, nil, nil, me.Signer(), rand.Reader)
+	return v, salt, err
+}
+
+// found writes a group's first events: genesis, first epoch, name. The epoch's
+// secret is stored before the events that rest on it.
+func (r *room) found(ctx context.Context, genesis protocol.Verified, name string, n protocol.Secret) ([]protocol.Verified, *storage.Commit, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.set.Add(genesis); err != nil {
+		return nil, nil, err
+	}
+	r.log.Append([]protocol.Verified{genesis})
+	e, err := protocol.NewSecret(rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	ep, rekey, err := r.newEpoch(2, e, n)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := r.saveSecret(ctx, ep.ID, e); err != nil {
+		return nil, nil, err
+	}
+	r.keys.pending[ep.ID] = e
+	first, _, err := r.issue(protocol.KindRekey, rekey, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	named, commit, err := r.issue(protocol.KindSetting, &protocol.Setting{Number: protocol.SettingName}, &protocol.Aside{Text: name})
+	return []protocol.Verified{genesis, first, named}, commit, err
+}

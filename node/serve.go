@@ -1,0 +1,198 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"slices"
+
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// wholeOf is the digest of an Open, to compare with [room.whole].
+func wholeOf(o protocol.Open) protocol.ID {
+	return protocol.ID(sha256.Sum256(append(o.Tips[:], o.Records[:]...)))
+}
+
+// serve sends what the other side lacks: all control events first, so that what
+// follows can be judged, then records, then messages.
+func (r *room) serve(ctx context.Context, w *wire, have *holding) error {
+	out := &sender{wire: w, kind: protocol.FrameEvents}
+	mine := r.log.Tips()
+	if err := r.serveControl(ctx, out, have, mine); err != nil {
+		return err
+	}
+	if err := r.serveRecords(out, have); err != nil {
+		return err
+	}
+	for _, chain := range chainsOf(mine, protocol.Messages) {
+		if err := r.serveChain(ctx, out, chain, have.tips[chain[0].key()]); err != nil {
+			return err
+		}
+	}
+	if err := out.flush(); err != nil {
+		return err
+	}
+	return w.send(protocol.FrameDone, struct{}{})
+}
+
+// tip is a tip with its chain's key.
+type tip protocol.Tip
+
+func (t tip) key() chainKey { return chainKey{t.Dev, t.Chain} }
+
+// chainsOf groups the tips of one sort of chain by device; a forked chain has several.
+func chainsOf(tips []protocol.Tip, sort protocol.Chain) [][]tip {
+	var out [][]tip
+	for _, t := range tips {
+		if t.Chain != sort {
+			continue
+		}
+		if n := len(out); n > 0 && out[n-1][0].key() == tip(t).key() {
+			out[n-1] = append(out[n-1], tip(t))
+		} else {
+			out = append(out, []tip{tip(t)})
+		}
+	}
+	return out
+}
+
+// lacking says from which place of a chain on the other side lacks something: 0 for
+// none. Whoever holds all the tips holds the chain. Where the other side is ahead
+// it lacks nothing from here. Where the branches do not fit, everything is sent and
+// what is there already costs only its bytes.
+func (r *room) lacking(ctx context.Context, mine []tip, theirs []protocol.Tip) (uint64, error) {
+	if len(theirs) == 0 {
+		return 1, nil
+	}
+	if !slices.ContainsFunc(mine, func(t tip) bool { return !slices.Contains(theirs, protocol.Tip(t)) }) {
+		return 0, nil
+	}
+	if len(mine) > 1 || len(theirs) > 1 {
+		return 1, nil
+	}
+	t := theirs[0]
+	if t.Seq > mine[0].Seq {
+		return 0, nil
+	}
+	page, err := r.log.Chain(ctx, t.Dev, t.Chain, t.Seq, 1)
+	if err != nil {
+		return 0, err
+	}
+	if len(page) == 1 && page[0].ID() == t.ID {
+		return t.Seq + 1, nil
+	}
+	return 1, nil
+}
+
+// serveControl sends the control events that the other side lacks, each after what
+// it cites.
+func (r *room) serveControl(ctx context.Context, out *sender, have *holding, mine []protocol.Tip) error {
+	from := make(map[protocol.Key]uint64)
+	for _, chain := range chainsOf(mine, protocol.Control) {
+		seq, err := r.lacking(ctx, chain, have.tips[chain[0].key()])
+		if err != nil {
+			return err
+		}
+		if seq > 0 {
+			from[chain[0].Dev] = seq
+		}
+	}
+	if len(from) == 0 {
+		return nil
+	}
+	durable := make(map[protocol.Key]uint64, len(mine)) // nothing leaves before it is on disk
+	for _, t := range mine {
+		if t.Chain == protocol.Control {
+			durable[t.Dev] = max(durable[t.Dev], t.Seq)
+		}
+	}
+	r.mu.Lock()
+	all := r.set.All()
+	r.mu.Unlock()
+	for v := range all {
+		h := v.Header()
+		if seq, ok := from[h.Dev]; !ok || h.Seq < seq || h.Seq > durable[h.Dev] {
+			continue
+		}
+		if err := out.add(v.Wire()); err != nil {
+			return err
+		}
+	}
+	return out.flush()
+}
+
+func (r *room) serveRecords(out *sender, have *holding) error {
+	r.mu.Lock()
+	var list [][]byte
+	for slot, rec := range r.records {
+		if n, ok := have.records[slot]; !ok || n < rec.Record().Number {
+			list = append(list, rec.Wire())
+		}
+	}
+	r.mu.Unlock()
+	out.kind = protocol.FrameRecords
+	for _, wire := range list {
+		if err := out.add(wire); err != nil {
+			return err
+		}
+	}
+	if err := out.flush(); err != nil {
+		return err
+	}
+	out.kind = protocol.FrameEvents
+	return nil
+}
+
+func (r *room) serveChain(ctx context.Context, out *sender, mine []tip, theirs []protocol.Tip) error {
+	seq, err := r.lacking(ctx, mine, theirs)
+	if err != nil || seq == 0 {
+		return err
+	}
+	for {
+		page, err := r.log.Chain(ctx, mine[0].Dev, mine[0].Chain, seq, followPage)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, v := range page {
+			if err := out.add(v.Wire()); err != nil {
+				return err
+			}
+		}
+		seq = page[len(page)-1].Header().Seq + 1
+	}
+}
+
+// sender packs events into frames.
+type sender struct {
+	wire *wire
+	kind protocol.FrameKind
+	list [][]byte
+	size int
+}
+
+// frameOverhead is what a frame adds to its events, and itemOverhead what it adds to
+// each, at most.
+const (
+	frameOverhead = 64
+	itemOverhead  = 4
+)
+
+func (s *sender) add(wire []byte) error {
+	if s.size+len(wire)+itemOverhead > protocol.MaxFrameSize-frameOverhead || len(s.list) >= frameEvents {
+		if err := s.flush(); err != nil {
+			return err
+		}
+	}
+	s.list = append(s.list, wire)
+	s.size += len(wire) + itemOverhead
+	return nil
+}
+
+func (s *sender) flush() error {
+	if len(s.list) == 0 {
+		return nil
+	}
+	err := s.wire.send(s.kind, protocol.Events{List: s.list})
+	s.list, s.size = nil, 0
+	return err
+}

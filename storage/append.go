@@ -1,0 +1,220 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+var errEarlier = errors.New("an earlier write failed")
+
+// Append gives events their cursors, in the order of the list and of calls, and
+// queues them for the disk. An event comes after the one it links to, or Append
+// fails with ErrGap and takes nothing. What is stored already is passed over. When
+// the commit is done, everything in the list is durable, passed over or not.
+//
+// Append reads the disk only where an event does not extend a chain in order, or
+// carries a lower time than its predecessor; it never waits for a write.
+func (r *Room) Append(events []protocol.Verified) *Commit {
+	if err := r.store.begin(); err != nil {
+		return failed(err)
+	}
+	defer r.store.end()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ctx := context.Background() // what is taken is finished
+	if err := r.readyFor(ctx); err != nil {
+		return failed(err)
+	}
+	if r.store.queue.full() {
+		return failed(ErrBusy)
+	}
+	c := r.newChange()
+	for _, v := range events {
+		if v.Group() != r.group {
+			return failed(fmt.Errorf("append %s: %w", v.ID(), ErrWrongGroup))
+		}
+		if err := c.add(ctx, v); err != nil {
+			return failed(fmt.Errorf("append %s: %w", v.ID(), err))
+		}
+	}
+	return r.enqueue(c)
+}
+
+// enqueue takes a change over and hands it to the committer. The caller holds mu.
+func (r *Room) enqueue(c *change) *Commit {
+	commit := newCommit()
+	r.last, r.count = c.last, c.count
+	for k, tips := range c.chains {
+		r.chains[k] = tips
+	}
+	items := r.items(c)
+	items[len(items)-1].commit = commit
+	r.store.queue.push(items...)
+	return commit
+}
+
+// items cuts a change into requests. Changes of the display order come last and
+// alone: opening redoes them from the events that cause them, which must be
+// durable before any effect of theirs is.
+func (r *Room) items(c *change) []*item {
+	var items []*item
+	first, from, size := 0, 0, 0
+	for i, end := range c.ends {
+		for j := c.start(i); j < end; j++ {
+			size += c.writes[j].size()
+		}
+		if i+1 == len(c.ends) || (i+1)%maxItemEvents == 0 || size > maxBatchBytes {
+			items = append(items, r.item(c.writes[from:end], progressOf(c.after[first:i+1])))
+			first, from, size = i+1, end, 0
+		}
+	}
+	if len(items) == 0 { // nothing new, or a record
+		items = append(items, r.item(c.writes, progress{position: position{c.last, c.count}}))
+	}
+	if len(c.lowered) > 0 {
+		r.lowering++
+		it := r.item(c.lowered, progress{position: position{c.last, c.count}})
+		it.alone = true
+		items = append(items, it)
+	}
+	return items
+}
+
+func (r *Room) item(writes []write, p progress) *item {
+	r.queued++
+	p.item, p.epoch = r.queued, r.epoch
+	it := newItem(writes)
+	it.room, it.state = r, p
+	for _, w := range writes {
+		if readBack(w.key) {
+			r.overlay[w.key] = staged{w.value, p.item}
+		}
+	}
+	return it
+}
+
+// readBack says whether appending reads a key: log entries, places, forks, records.
+func readBack(key string) bool {
+	switch key[1] {
+	case 'e', 'c', 'f', 'n':
+		return true
+	}
+	return false
+}
+
+// after is what is true of a room and a chain after an event.
+type after struct {
+	position
+	chain chainKey
+	tips  []tip
+}
+
+func progressOf(list []after) progress {
+	p := progress{position: list[len(list)-1].position, chains: make(map[chainKey][]tip, 1)}
+	for _, a := range list {
+		p.chains[a.chain] = a.tips
+	}
+	return p
+}
+
+// change is what some events do to a room, before any of it happens.
+type change struct {
+	room    *Room
+	last    uint64
+	count   uint64
+	chains  map[chainKey][]tip
+	writes  []write
+	keys    map[string]int // key → its newest write
+	lowered []write        // changes of the display order
+	ends    []int          // where each event's writes end
+	after   []after        // what is true after each event
+
+	// In a replay the events have their cursors, and gaps are what a damaged value
+	// left if there is one.
+	replay  bool
+	lenient bool
+}
+
+func (r *Room) newChange() *change {
+	return &change{room: r, last: r.last, count: r.count, chains: make(map[chainKey][]tip, 1), keys: make(map[string]int, 8)}
+}
+
+func (c *change) start(i int) int {
+	if i == 0 {
+		return 0
+	}
+	return c.ends[i-1]
+}
+
+func (c *change) put(key string, value []byte) {
+	c.keys[key] = len(c.writes)
+	c.writes = append(c.writes, write{key: key, value: value})
+}
+
+func (c *change) tips(k chainKey) []tip {
+	if tips, ok := c.chains[k]; ok {
+		return tips
+	}
+	return c.room.chains[k]
+}
+
+// get returns what the disk will say once everything queued is written.
+func (c *change) get(ctx context.Context, key string) ([]byte, error) {
+	if i, ok := c.keys[key]; ok {
+		return c.writes[i].value, nil
+	}
+	if s, ok := c.room.overlay[key]; ok {
+		return s.value, nil
+	}
+	return c.room.store.get(ctx, key)
+}
+
+// add appends one event.
+func (c *change) add(ctx context.Context, v protocol.Verified) error {
+	return c.take(ctx, Entry{c.last + 1, v})
+}
+
+// take puts an entry into the log and the indexes.
+func (c *change) take(ctx context.Context, e Entry) error {
+	p := placeOf(e.Event)
+	tips := c.tips(p.chainKey)
+	h := e.Event.Header()
+	parent, ok := extends(tips, h)
+	cursors := []uint64{e.Cursor}
+	behind := ok && parent >= 0 && tips[parent].HLC > h.HLC
+	if ok {
+		tips = replaceTip(tips, parent, newTip(e.Event))
+	} else {
+		b, err := c.branch(ctx, e, tips)
+		if err != nil || b.duplicate {
+			return err
+		}
+		tips, cursors, behind = b.tips, b.cursors, b.behind
+	}
+	c.index(e, p, cursors)
+	c.chains[p.chainKey] = tips
+	c.last, c.count = max(c.last, e.Cursor), c.count+1
+	c.ends = append(c.ends, len(c.writes))
+	c.after = append(c.after, after{position{c.last, c.count}, p.chainKey, tips})
+	if behind {
+		return c.lower(ctx, e, len(tips) == 1)
+	}
+	return nil
+}
+
+// index writes the entry and what finds it.
+func (c *change) index(e Entry, p place, cursors []uint64) {
+	k, v := c.room.keys, e.Event
+	if !c.replay {
+		c.put(k.log(e.Cursor), v.Wire())
+	}
+	c.put(k.id(v.ID()), encodeCursors(e.Cursor))
+	c.put(k.place(p), encodeCursors(cursors...))
+	c.put(k.display(v.Header().HLC, v, e.Cursor), []byte{})
+	if p.chain == protocol.Control {
+		c.put(k.control(e.Cursor), []byte{})
+	}
+}

@@ -1,0 +1,138 @@
+package storage
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/ipfs/go-datastore/query"
+)
+
+// Position is a place in the display order. The zero value is its end.
+type Position struct{ key string }
+
+// IsZero says whether it is the end of the display order.
+func (p Position) IsZero() bool { return p.key == "" }
+
+// Newest returns up to n committed events that come last before a position in the
+// display order, in that order, and the position of the first of them, where the
+// page before begins; at most MaxPage. Without any, there are no more, and the
+// position is the one given. Damaged entries are treated as in [Room.After].
+//
+// The order is the same at all members who hold the same events: by time and then
+// device, except that nothing comes before what it follows on its chain; see [Room].
+func (r *Room) Newest(ctx context.Context, n int, before Position) ([]Entry, Position, error) {
+	if err := r.store.begin(); err != nil {
+		return nil, before, err
+	}
+	defer r.store.end()
+	var p page
+	end := r.Cursor()
+	n = min(n, MaxPage)
+	for len(p.entries) < n {
+		hits, err := r.walkBack(ctx, before.key, n-len(p.entries))
+		if err != nil {
+			return nil, before, err
+		}
+		if len(hits) == 0 {
+			break
+		}
+		for _, key := range hits {
+			if err := r.show(ctx, key, end, &p); err != nil {
+				return nil, before, err
+			}
+		}
+		before.key = hits[len(hits)-1]
+	}
+	slices.Reverse(p.entries)
+	return p.entries, before, p.damage
+}
+
+// show adds the entry that a display key stands for, if it stands for one: the
+// key of a torn batch may name a cursor that is empty or was given to another.
+func (r *Room) show(ctx context.Context, key string, end uint64, p *page) error {
+	hlc, cursor, ok := r.keys.parseDisplay(key)
+	if !ok || cursor > end {
+		return nil
+	}
+	e, err := r.entry(ctx, cursor)
+	if err == nil && (hlc > e.Event.Header().HLC || r.keys.display(hlc, e.Event, cursor) != key) {
+		return nil
+	}
+	return p.add(e, err)
+}
+
+// walkBack returns up to n display keys before one, newest first.
+//
+// A datastore cannot be asked to begin at a key, only for a prefix. So times are
+// paths of characters, and the walk goes up: the rest of the bucket of 64 ms that
+// the key lies in, then what is before that in 4 s, and so on. Where much lies
+// after the key in a bucket, the smaller ones before it are asked for one by one.
+func (r *Room) walkBack(ctx context.Context, before string, n int) ([]string, error) {
+	w := &walk{room: r, ctx: ctx, n: n}
+	root := r.keys.prefix('d')
+	if before == "" {
+		err := w.all(root)
+		return w.hits, err
+	}
+	bound := before
+	for depth := displayPath; depth >= 0 && len(w.hits) < n; depth -= 2 {
+		prefix := root
+		if depth > 0 {
+			prefix = before[:len(root)+depth]
+		}
+		if err := w.below(prefix, bound, depth < displayPath); err != nil {
+			return nil, err
+		}
+		bound = prefix
+	}
+	return w.hits, nil
+}
+
+// walk collects display keys.
+type walk struct {
+	room *Room
+	ctx  context.Context // of the one call it serves
+	n    int
+	hits []string
+}
+
+func (w *walk) query(prefix string, visit func(key string) error) error {
+	q := query.Query{Prefix: prefix, Orders: []query.Order{query.OrderByKeyDescending{}}, KeysOnly: true}
+	return each(w.ctx, w.room.store.ds, q, func(e query.Entry) error { return visit(e.Key) })
+}
+
+// take keeps a key.
+func (w *walk) take(key string) error {
+	w.hits = append(w.hits, key)
+	if len(w.hits) == w.n {
+		return errStop
+	}
+	return nil
+}
+
+// all takes the newest keys under a prefix.
+func (w *walk) all(prefix string) error { return w.query(prefix, w.take) }
+
+// below takes the newest keys under a prefix that come before bound.
+func (w *walk) below(prefix, bound string, divisible bool) error {
+	skipped := 0
+	err := w.query(prefix, func(key string) error {
+		if key < bound {
+			return w.take(key)
+		}
+		if skipped++; divisible && skipped > maxSkip {
+			return errStop
+		}
+		return nil
+	})
+	if err != nil || !divisible || skipped <= maxSkip {
+		return err
+	}
+	for i := strings.IndexByte(alphabet, bound[len(prefix)+1]) - 1; i >= 0 && len(w.hits) < w.n; i-- {
+		if err := w.all(prefix + "/" + alphabet[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

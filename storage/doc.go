@@ -1,0 +1,53 @@
+// Package storage keeps what a node knows: each group's history in a [Room], and
+// small values such as secrets and settings beside them. It rests on a
+// go-datastore and on nothing about the driver but its interface.
+//
+// # Durability
+//
+// One committer writes for the whole store. While it syncs a batch, requests queue;
+// they share the next one, so that 64 writers cost one fsync and not 64. A commit
+// is done when its batch is written and Sync has returned. With go-ds-pebble leave
+// the write options alone: its batches are not synced by themselves, and Sync is the
+// one fsync a batch costs. With WithPebbleWriteOptions(pebble.Sync) there are two.
+//
+// A room whose batch failed forgets what is not on disk, fails what was queued
+// behind it, and looks at the disk again when it is next used.
+//
+// # Truth and hints
+//
+// An entry of the log is an event as its author signed it, under a cursor that
+// counts arrivals. All else in a room is an index: a hint, checked against the entry
+// when it is read, and made again from the log after a crash. A datastore may keep
+// any part of a batch that was being written. A checkpoint says up to which cursor
+// log and indexes are durable; it is one value and speaks of earlier batches only.
+// Opening goes through the log behind it: events whose predecessors are there are
+// kept and indexed, others are deleted. Nobody was told that those are stored.
+//
+// # Order
+//
+// The display order is (time, device, seq, id), the time being an event's hybrid
+// time, or the lowest of those that follow it on its chain where that is lower: so it
+// is causal along a chain, even after a clock stood in 2040. Devices are compared
+// by 6 bytes and ids, which part forks only, by 3.
+//
+// # Keys
+//
+// G is 12 bytes of the group's id; text is base64 in ASCII order; numbers are
+// written with their length first, so that they sort. A datastore cannot be asked
+// to begin in the middle, only for a prefix: so the log comes in buckets of 64
+// cursors, and times in the display are paths.
+//
+//	/p2pchat                        "p2pchat storage 1"
+//	/g/G                            checkpoint: the group, a cursor, the count, the tips (CBOR)
+//	/e/G/<cursor/64>/<cursor%64>    an event's wire bytes: the log
+//	/k/G/<cursor>                   empty: this entry is a control event
+//	/i/G/<9 bytes of id>            the event's cursor
+//	/c/G/<device><chain><seq>       the cursors at this place: several where a chain forked
+//	/d/G/t/i/m/e/-/o/f/<event>      empty: the display order; the key ends with the cursor
+//	/f/G/<device><chain>            pairs of cursors: proofs that the chain forked
+//	/n/G/<device>/<type>            the newest record
+//	/s/<space>/<name>               a small value
+//
+// Lookup by id compares 9 bytes before it reads: who grinds 2³⁶ hashes can hide one
+// of their own two events from [Room.Get], and from nothing else.
+package storage

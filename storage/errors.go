@@ -1,0 +1,32 @@
+package storage
+
+import "errors"
+
+var (
+	// ErrClosed says that the store was closed.
+	ErrClosed = errors.New("the store is closed")
+	// ErrForeign says that a datastore holds something that is not p2pchat's. An
+	// embedding program lends a namespace of its own (go-datastore's namespace.Wrap).
+	ErrForeign = errors.New("the datastore belongs to another program; give p2pchat an empty one or a namespace of its own")
+	// ErrNewer says that a newer p2pchat wrote the datastore.
+	ErrNewer = errors.New("the datastore was written by a newer p2pchat; update this one")
+	// ErrNotFound says that nothing is stored under what was asked for.
+	ErrNotFound = errors.New("not stored here")
+	// ErrNotStored says that something could not be made durable: a full disk, a
+	// failing one. The driver's error is wrapped beside it.
+	ErrNotStored = errors.New("not stored")
+	// ErrDamaged says that a stored value does not decode.
+	ErrDamaged = errors.New("damaged on disk; restore from a backup or let sync fetch it again")
+	// ErrGap says that an event came before the one it links to.
+	ErrGap = errors.New("the event before it on its chain is not stored")
+	// ErrWrongGroup says that an event was made for another group than the room's.
+	ErrWrongGroup = errors.New("made for another group")
+	// ErrForked says that one place of a chain holds as many different events as
+	// are kept. Its device is copied or dishonest, and there is proof of it.
+	ErrForked = errors.New("too many different events at one place of a chain")
+	// ErrBusy says that the disk is further behind than fits in memory. Wait for a
+	// commit and try again.
+	ErrBusy = errors.New("the disk cannot keep up")
+	// ErrTooLarge says that a value or its name is over its limit in bytes.
+	ErrTooLarge = errors.New("too large")
+)

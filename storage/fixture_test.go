@@ -1,0 +1,111 @@
+package storage_test
+
+import (
+	"context"
+	"crypto/rand"
+	"testing"
+
+	"github.com/ipfs/go-datastore"
+	dssync "github.com/ipfs/go-datastore/sync"
+	pebbleds "github.com/ipfs/go-ds-pebble"
+	"go.uber.org/goleak"
+
+	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var group = protocol.ID{7, 7, 7}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// device writes a chain of messages.
+type device struct {
+	group protocol.ID
+	id    protocol.Identity
+	epoch *protocol.Epoch
+	prev  protocol.Tip
+}
+
+func newDevice() *device { return newDeviceIn(group) }
+
+func newDeviceIn(group protocol.ID) *device {
+	id := must(protocol.NewAccount(rand.Reader)).Identity(group)
+	e := must(protocol.NewSecret(rand.Reader))
+	eid := protocol.EpochID(group, id.Dev(), 1, e)
+	return &device{
+		group: group, id: id, epoch: must(protocol.NewEpoch(group, eid, id.Dev(), 1, e)),
+		prev: protocol.Tip{Dev: id.Dev(), Chain: protocol.Messages},
+	}
+}
+
+// at makes the next message, at a time.
+func (d *device) at(hlc uint64) protocol.Verified { return d.say(hlc, "hello") }
+
+func (d *device) say(hlc uint64, text string) protocol.Verified {
+	draft := protocol.Draft{Group: d.group, Kind: protocol.KindText, Prev: d.prev, Refs: []protocol.ID{d.group}, HLC: hlc}
+	v := must(draft.SignMessage(protocol.Content{Text: text}, d.epoch, d.id.Signer(), rand.Reader))
+	d.prev = v.Tip()
+	return v
+}
+
+// run makes n messages from a time on.
+func (d *device) run(n int, hlc uint64) []protocol.Verified {
+	list := make([]protocol.Verified, n)
+	for i := range list {
+		list[i] = d.at(hlc + uint64(i))
+	}
+	return list
+}
+
+// clone copies the device as it stands: the two fork its chain.
+func (d *device) clone() *device { c := *d; return &c }
+
+func (d *device) record(number uint64, value string) protocol.VerifiedRecord {
+	r := protocol.Record{Type: protocol.RecordProfile, Number: number, Value: []byte(value)}
+	return must(r.Sign(d.group, d.id.Signer()))
+}
+
+func open(t testing.TB, ds datastore.Batching) *storage.Store {
+	t.Helper()
+	s, err := storage.Open(context.Background(), ds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func room(t testing.TB, s *storage.Store) *storage.Room {
+	t.Helper()
+	r, err := s.Room(context.Background(), group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func put(t testing.TB, r *storage.Room, events ...protocol.Verified) {
+	t.Helper()
+	if err := r.Append(events).Wait(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func memory(testing.TB) datastore.Batching { return dssync.MutexWrap(datastore.NewMapDatastore()) }
+
+func pebble(t testing.TB) datastore.Batching {
+	t.Helper()
+	ds, err := pebbleds.NewDatastore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ds.Close() })
+	return ds
+}

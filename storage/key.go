@@ -1,0 +1,196 @@
+package storage
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"math/bits"
+	"strings"
+
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// alphabet is base64 in ASCII order, so that text sorts as the bytes it stands
+// for, and none of it means anything to a path.
+const alphabet = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
+
+var text64 = base64.NewEncoding(alphabet).WithPadding(base64.NoPadding)
+
+const versionKey = "/p2pchat"
+
+// Lengths in characters of what keys carry in part.
+const (
+	groupLen = 16 // 12 bytes of a group's id; the checkpoint holds all of it
+	idLen    = 12 // 9 bytes of an event's id; the reader compares all of it
+	devLen   = 8  // 6 bytes of a device in the display order
+	tieLen   = 4  // 3 bytes of an id in the display order: it only parts forks
+	hlcLen   = 8  // 48 bits of a time
+)
+
+// appendOrdinal writes n so that text sorts as the number: how many digits, then
+// the digits.
+func appendOrdinal(dst []byte, n uint64) []byte {
+	digits := (bits.Len64(n) + 5) / 6
+	dst = append(dst, alphabet[digits])
+	for i := digits - 1; i >= 0; i-- {
+		dst = append(dst, alphabet[n>>(6*i)&63])
+	}
+	return dst
+}
+
+// parseOrdinal reads a number and returns what follows it.
+func parseOrdinal(s string) (n uint64, rest string, ok bool) {
+	if s == "" {
+		return 0, s, false
+	}
+	digits := strings.IndexByte(alphabet, s[0])
+	if digits < 0 || digits > 11 || len(s) < 1+digits {
+		return 0, s, false
+	}
+	for _, c := range []byte(s[1 : 1+digits]) {
+		d := strings.IndexByte(alphabet, c)
+		if d < 0 {
+			return 0, s, false
+		}
+		n = n<<6 | uint64(d)
+	}
+	return n, s[1+digits:], true
+}
+
+// appendText writes bytes as text that sorts like them.
+func appendText(dst, b []byte) []byte { return text64.AppendEncode(dst, b) }
+
+// keys makes the keys of one room.
+type keys struct{ group string }
+
+func newKeys(group protocol.ID) keys { return keys{string(appendText(nil, group[:12]))} }
+
+func (k keys) start(space byte, size int) []byte {
+	b := make([]byte, 0, 4+groupLen+size)
+	b = append(b, '/', space, '/')
+	b = append(b, k.group...)
+	return append(b, '/')
+}
+
+// prefix is what all of a room's keys of one space begin with.
+func (k keys) prefix(space byte) string { return "/" + string(space) + "/" + k.group }
+
+func (k keys) checkpoint() string { return k.prefix('g') }
+
+// bucketSize is how many cursors share a bucket of the log: a page that begins
+// in the middle of one reads over the rest of it.
+const bucketSize = 64
+
+func (k keys) bucket(cursor uint64) string {
+	return string(appendOrdinal(k.start('e', 8), cursor/bucketSize))
+}
+
+func (k keys) log(cursor uint64) string {
+	b := appendOrdinal(k.start('e', 12), cursor/bucketSize)
+	return string(append(b, '/', alphabet[cursor%bucketSize]))
+}
+
+func (k keys) parseLog(key string) (cursor uint64, ok bool) {
+	rest, ok := strings.CutPrefix(key, k.prefix('e')+"/")
+	if !ok {
+		return 0, false
+	}
+	n, rest, ok := parseOrdinal(rest)
+	if !ok || len(rest) != 2 || rest[0] != '/' {
+		return 0, false
+	}
+	low := strings.IndexByte(alphabet, rest[1])
+	return n*bucketSize + uint64(low), low >= 0
+}
+
+func (k keys) id(id protocol.ID) string {
+	return string(appendText(k.start('i', idLen), id[:9]))
+}
+
+func (k keys) place(p place) string {
+	b := appendText(k.start('c', 56), p.dev[:])
+	b = append(b, alphabet[p.chain])
+	return string(appendOrdinal(b, p.seq))
+}
+
+func (k keys) control(cursor uint64) string {
+	return string(appendOrdinal(k.start('k', 8), cursor))
+}
+
+func (k keys) parseControl(key string) (cursor uint64, ok bool) {
+	rest, ok := strings.CutPrefix(key, k.prefix('k')+"/")
+	if !ok {
+		return 0, false
+	}
+	n, rest, ok := parseOrdinal(rest)
+	return n, ok && rest == ""
+}
+
+func (k keys) forks(c chainKey) string {
+	b := appendText(k.start('f', 44), c.dev[:])
+	return string(append(b, alphabet[c.chain]))
+}
+
+func (k keys) record(dev protocol.Key, t protocol.RecordType) string {
+	b := appendText(k.start('n', 48), dev[:])
+	return string(appendOrdinal(b, uint64(t)))
+}
+
+// display is the key of an event in the display order: time, device, seq, id,
+// and the cursor it stands for. The time is cut into a path of characters, which
+// is what a page's beginning is found by; see [Room.Newest].
+func (k keys) display(hlc uint64, v protocol.Verified, cursor uint64) string {
+	h, id := v.Header(), v.ID()
+	b := k.start('d', 48)
+	for i := hlcLen - 1; i > 0; i-- {
+		b = append(b, alphabet[hlc>>(6*i)&63], '/')
+	}
+	b = append(b, alphabet[hlc&63])
+	b = appendText(b, h.Dev[:6])
+	b = appendOrdinal(b, h.Seq)
+	b = appendText(b, id[:3])
+	return string(appendOrdinal(b, cursor))
+}
+
+// displayPath is the length of the path part of a display key: seven characters
+// of time, each with its slash.
+const displayPath = 2 * (hlcLen - 1)
+
+// parseDisplay returns the cursor of a display key, and its time.
+func (k keys) parseDisplay(key string) (hlc, cursor uint64, ok bool) {
+	rest, ok := strings.CutPrefix(key, k.prefix('d')+"/")
+	if !ok || len(rest) < displayPath+1+devLen {
+		return 0, 0, false
+	}
+	for i := range hlcLen {
+		hlc = hlc<<6 | uint64(max(strings.IndexByte(alphabet, rest[2*i]), 0))
+	}
+	_, rest, ok = parseOrdinal(rest[displayPath+1+devLen:])
+	if !ok || len(rest) < tieLen {
+		return 0, 0, false
+	}
+	cursor, rest, ok = parseOrdinal(rest[tieLen:])
+	return hlc, cursor, ok && rest == ""
+}
+
+// encodeCursors is the value of an index that names log entries.
+func encodeCursors(list ...uint64) []byte {
+	var b []byte
+	for _, c := range list {
+		b = binary.AppendUvarint(b, c)
+	}
+	return b
+}
+
+// decodeCursors reads as many as it can: an index is a hint.
+func decodeCursors(b []byte) []uint64 {
+	var list []uint64
+	for len(b) > 0 && len(list) < 2*maxPlace {
+		c, n := binary.Uvarint(b)
+		if n <= 0 {
+			break
+		}
+		list = append(list, c)
+		b = b[n:]
+	}
+	return list
+}

@@ -1,0 +1,58 @@
+package storage
+
+// Every list, queue and length has a cap here, with its reason.
+const (
+	// maxBatchItems bounds the requests one fsync is shared by: far more than
+	// writers wait at once, few enough that none of them waits long.
+	maxBatchItems = 1024
+	// maxBatchBytes bounds one batch, so that a driver never builds one that does
+	// not fit its memtable.
+	maxBatchBytes = 8 << 20
+	// maxQueueBytes bounds what waits for the disk. Beyond it Append says ErrBusy.
+	maxQueueBytes = 64 << 20
+	// maxItemEvents bounds the events of one request; Append splits longer lists,
+	// so that one long list does not make a batch without end.
+	maxItemEvents = 256
+
+	// checkpointEvents is how many events may be written after a checkpoint before
+	// the next one: what opening after a crash has to look through, about 10 µs each.
+	checkpointEvents = 1024
+	// checkpointBytes bounds the same in bytes, for events of 64 KiB.
+	checkpointBytes = 8 << 20
+
+	// MaxTips bounds the branches of one chain that [Room.Tips] names. Two show
+	// that a device was copied; more is somebody playing.
+	MaxTips = 8
+	// maxPlace bounds the different events kept at one place of a chain, for what
+	// is rewritten when one more arrives.
+	maxPlace = 64
+	// maxForksChain bounds the fork proofs kept of one chain: one is enough.
+	maxForksChain = 8
+	// MaxForks bounds what [Room.Forks] returns.
+	MaxForks = 1024
+
+	// maxLower is how far back along its chain an event that carries a lower time
+	// moves its predecessors in the display. It is more than anybody writes before
+	// noticing that the clock is wrong, and bounds what a device that counts
+	// backwards can make everybody else write.
+	maxLower = 1024
+
+	// MaxPage bounds what one call of a paging read returns.
+	MaxPage = 10_000
+	// maxSkip is how many display keys are read over before the page is looked for
+	// bucket by bucket: below it, reading on is cheaper than asking again.
+	maxSkip = 256
+	// maxGets is the page size up to which entries are fetched one by one: below
+	// it, gets are cheaper than an iterator.
+	maxGets = 16
+
+	// MaxName bounds the bytes of a space's or value's name.
+	MaxName = 128
+	// MaxValue bounds the bytes of a value: secrets, settings, an address book entry.
+	MaxValue = 1 << 20
+	// MaxValues bounds the values [Store.List] returns of one space.
+	MaxValues = 65_536
+	// MaxRecords bounds the records [Room.Records] returns: some types for each of
+	// several thousand devices.
+	MaxRecords = 65_536
+)

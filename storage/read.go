@@ -1,0 +1,251 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ipfs/go-datastore/query"
+
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// Entry is an event and when it arrived here.
+type Entry struct {
+	Cursor uint64 // local arrival order, from 1
+	Event  protocol.Verified
+}
+
+// decode reads an entry of the log.
+func (r *Room) decode(cursor uint64, key string, b []byte) (Entry, error) {
+	v, err := protocol.Stored(r.group, b)
+	if err != nil {
+		return Entry{}, fmt.Errorf("%s: %w: %v", key, ErrDamaged, err)
+	}
+	return Entry{cursor, v}, nil
+}
+
+// entry reads one entry of the log.
+func (r *Room) entry(ctx context.Context, cursor uint64) (Entry, error) {
+	key := r.keys.log(cursor)
+	b, err := r.store.get(ctx, key)
+	if err != nil {
+		return Entry{}, err
+	}
+	return r.decode(cursor, key, b)
+}
+
+// page collects entries. A damaged one does not hide the others: it is left out,
+// and the first of them is the error that comes with the page.
+type page struct {
+	entries []Entry
+	damage  error
+}
+
+func (p *page) add(e Entry, err error) error {
+	switch {
+	case err == nil:
+		p.entries = append(p.entries, e)
+	case errors.Is(err, ErrDamaged):
+		if p.damage == nil {
+			p.damage = err
+		}
+	case !errors.Is(err, ErrNotFound): // a hole, where an index is a hint
+		return err
+	}
+	return nil
+}
+
+// eachEntry visits the log after a cursor, up to and including end.
+func (r *Room) eachEntry(ctx context.Context, after, end uint64, visit func(cursor uint64, key string, b []byte) error) error {
+	stop := false
+	for b := (after + 1) / bucketSize; b <= end/bucketSize && !stop; b++ {
+		q := query.Query{Prefix: r.keys.bucket(b * bucketSize), Orders: []query.Order{query.OrderByKey{}}}
+		err := each(ctx, r.store.ds, q, func(e query.Entry) error {
+			cursor, ok := r.keys.parseLog(e.Key)
+			if !ok || cursor <= after || cursor > end {
+				return nil
+			}
+			err := visit(cursor, e.Key, e.Value)
+			stop = err == errStop
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// After returns up to n committed entries that arrived after a cursor, oldest
+// first; at most MaxPage. If some are damaged, the readable ones come with an
+// error that wraps ErrDamaged: who goes on after the last of them misses only those.
+func (r *Room) After(ctx context.Context, cursor uint64, n int) ([]Entry, error) {
+	if err := r.store.begin(); err != nil {
+		return nil, err
+	}
+	defer r.store.end()
+	var p page
+	end := r.Cursor()
+	n = min(n, MaxPage)
+	if n <= 0 || cursor >= end {
+		return nil, nil
+	}
+	if n <= maxGets || end-cursor <= maxGets {
+		for ; cursor < end && len(p.entries) < n; cursor++ {
+			if err := p.add(r.entry(ctx, cursor+1)); err != nil {
+				return nil, err
+			}
+		}
+		return p.entries, p.damage
+	}
+	err := r.eachEntry(ctx, cursor, end, func(cursor uint64, key string, b []byte) error {
+		if len(p.entries) == n {
+			return errStop
+		}
+		return p.add(r.decode(cursor, key, b))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p.entries, p.damage
+}
+
+// Control returns all committed control events in order of arrival. Damaged ones
+// are treated as in [Room.After].
+func (r *Room) Control(ctx context.Context) ([]Entry, error) {
+	if err := r.store.begin(); err != nil {
+		return nil, err
+	}
+	defer r.store.end()
+	var cursors []uint64
+	end := r.Cursor()
+	q := query.Query{Prefix: r.keys.prefix('k'), Orders: []query.Order{query.OrderByKey{}}, KeysOnly: true}
+	err := each(ctx, r.store.ds, q, func(e query.Entry) error {
+		if c, ok := r.keys.parseControl(e.Key); ok && c <= end {
+			cursors = append(cursors, c)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var p page
+	for _, c := range cursors {
+		e, err := r.entry(ctx, c)
+		if err == nil && e.Event.Header().Chain != protocol.Control {
+			continue // left by a torn batch, its cursor given to another
+		}
+		if err := p.add(e, err); err != nil {
+			return nil, err
+		}
+	}
+	return p.entries, p.damage
+}
+
+// Get returns a committed event by its id; ErrNotFound where it is not here.
+func (r *Room) Get(ctx context.Context, id protocol.ID) (Entry, error) {
+	if err := r.store.begin(); err != nil {
+		return Entry{}, err
+	}
+	defer r.store.end()
+	b, err := r.store.get(ctx, r.keys.id(id))
+	if err != nil {
+		return Entry{}, fmt.Errorf("event %s: %w", id, err)
+	}
+	end := r.Cursor()
+	for _, cursor := range decodeCursors(b) {
+		e, err := r.entry(ctx, cursor)
+		if errors.Is(err, ErrNotFound) || err == nil && (e.Event.ID() != id || cursor > end) {
+			continue
+		}
+		return e, err
+	}
+	return Entry{}, fmt.Errorf("event %s: %w", id, ErrNotFound)
+}
+
+// Chain returns committed events of a device's chain in the order of their seq,
+// from one on, all branches of a fork. A place is never split, so a page of n may
+// be longer by a fork; the next page begins after the seq of its last event.
+// Damaged events are treated as in [Room.After].
+func (r *Room) Chain(ctx context.Context, dev protocol.Key, chain protocol.Chain, from uint64, n int) ([]protocol.Verified, error) {
+	if err := r.store.begin(); err != nil {
+		return nil, err
+	}
+	defer r.store.end()
+	var p page
+	ck := chainKey{dev, chain}
+	n, last, end := min(n, MaxPage), r.end(ck), r.Cursor()
+	for seq := max(from, 1); seq <= last && len(p.entries) < n; seq++ {
+		if err := r.readPlace(ctx, place{ck, seq}, end, &p); err != nil {
+			return nil, err
+		}
+	}
+	events := make([]protocol.Verified, len(p.entries))
+	for i, e := range p.entries {
+		events[i] = e.Event
+	}
+	return events, p.damage
+}
+
+func (r *Room) readPlace(ctx context.Context, at place, end uint64, p *page) error {
+	b, err := r.store.get(ctx, r.keys.place(at))
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	from := len(p.entries)
+	for _, cursor := range decodeCursors(b) {
+		if cursor > end {
+			continue
+		}
+		e, err := r.entry(ctx, cursor)
+		if err == nil && placeOf(e.Event) != at {
+			continue
+		}
+		if err := p.add(e, err); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(p.entries[from:], func(a, b Entry) int { return a.Event.ID().Compare(b.Event.ID()) })
+	return nil
+}
+
+// Forks returns the proofs that chains were forked, at most MaxForks and some of
+// each chain.
+func (r *Room) Forks(ctx context.Context) ([]protocol.ForkProof, error) {
+	if err := r.store.begin(); err != nil {
+		return nil, err
+	}
+	defer r.store.end()
+	var pairs []uint64
+	err := each(ctx, r.store.ds, query.Query{Prefix: r.keys.prefix('f')}, func(e query.Entry) error {
+		list := decodeCursors(e.Value)
+		pairs = append(pairs, list[:len(list)&^1]...)
+		if len(pairs) >= 2*MaxForks {
+			return errStop
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var proofs []protocol.ForkProof
+	for pair := range slices.Chunk(pairs[:min(len(pairs), 2*MaxForks)], 2) {
+		var p page
+		for _, cursor := range pair {
+			if err := p.add(r.entry(ctx, cursor)); err != nil {
+				return nil, err
+			}
+		}
+		if len(p.entries) == 2 {
+			if f, ok := protocol.Fork(p.entries[0].Event, p.entries[1].Event); ok {
+				proofs = append(proofs, f)
+			}
+		}
+	}
+	return proofs, nil
+}

@@ -1,0 +1,164 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/ipfs/go-datastore/query"
+)
+
+// load makes the room's state from what is on disk: the last checkpoint, and the
+// log after it.
+func (r *Room) load(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.loadLocked(ctx)
+}
+
+// loadLocked is load for who holds mu. Until it succeeds the room stays broken.
+func (r *Room) loadLocked(ctx context.Context) error {
+	if err := r.rebuild(ctx); err != nil {
+		r.broken = err
+		return err
+	}
+	r.broken = nil
+	r.committed = position{r.last, r.count}
+	r.durable = maps.Clone(r.chains)
+	close(r.changed)
+	r.changed = make(chan struct{})
+	return nil
+}
+
+func (r *Room) rebuild(ctx context.Context) error {
+	c, err := r.readCheckpoint(ctx)
+	if err != nil {
+		return err
+	}
+	r.last, r.count, r.mark = c.Cursor, c.Count, c.Cursor
+	r.overlay, r.lowering, r.sinceMark = make(map[string]staged), 0, 0
+	r.chains = make(map[chainKey][]tip, len(c.Chains))
+	for _, m := range c.Chains {
+		r.chains[chainKey{m.Dev, m.Chain}] = m.Tips
+	}
+	end, err := r.logEnd(ctx)
+	if err != nil || end <= c.Cursor {
+		return err
+	}
+	if err := r.replay(ctx, c.Cursor, end); err != nil {
+		return fmt.Errorf("repair: %w", err)
+	}
+	r.committed, r.durable = position{r.last, r.count}, r.chains
+	c = r.checkpoint()
+	if err := r.store.write([]write{c.write()}); err != nil {
+		return fmt.Errorf("repair: %w", err)
+	}
+	r.exists, r.mark = true, c.Cursor
+	return nil
+}
+
+// readCheckpoint returns an empty checkpoint where there is none, or none that can
+// be read: the log holds everything it says.
+func (r *Room) readCheckpoint(ctx context.Context) (*checkpoint, error) {
+	key := r.keys.checkpoint()
+	b, err := r.store.get(ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		return new(checkpoint), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := decodeCheckpoint(key, b)
+	if err != nil {
+		return new(checkpoint), nil
+	}
+	if c.Group != r.group {
+		return nil, fmt.Errorf("%s: %w: it is another group's", key, ErrDamaged)
+	}
+	r.exists = true
+	return c, nil
+}
+
+// logEnd returns the newest cursor in the log, committed or left by a torn batch.
+func (r *Room) logEnd(ctx context.Context) (end uint64, err error) {
+	q := query.Query{Prefix: r.keys.prefix('e'), Orders: []query.Order{query.OrderByKeyDescending{}}, KeysOnly: true, Limit: 1}
+	err = each(ctx, r.store.ds, q, func(e query.Entry) error {
+		end, _ = r.keys.parseLog(e.Key)
+		return errStop
+	})
+	return end, err
+}
+
+// replay goes through the log after a checkpoint once more. A batch may have been
+// torn: any of its writes may be there or not. Of its events, those are kept whose
+// predecessors are there; they get their indexes again. The others, which nobody
+// was told are stored, are deleted. What is kept is synced before it is shown.
+func (r *Room) replay(ctx context.Context, after, end uint64) error {
+	p := &replay{room: r}
+	err := r.eachEntry(ctx, after, end, func(cursor uint64, key string, b []byte) error {
+		p.size += len(b)
+		p.tail = append(p.tail, raw{cursor, key, b})
+		if len(p.tail) < checkpointEvents && p.size < maxBatchBytes {
+			return nil
+		}
+		return p.flush(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	if err := p.flush(ctx); err != nil {
+		return err
+	}
+	r.last = max(r.last, end)
+	return nil
+}
+
+// raw is an entry of the log as it lies on disk.
+type raw struct {
+	cursor uint64
+	key    string
+	value  []byte
+}
+
+// replay is a part of the log that is gone through again.
+type replay struct {
+	room    *Room
+	tail    []raw
+	size    int
+	damaged bool // a value did not decode: what follows it on its chain is kept
+}
+
+func (p *replay) flush(ctx context.Context) error {
+	r := p.room
+	c := r.newChange()
+	c.replay = true
+	var drop []write
+	for _, t := range p.tail {
+		v, err := r.decode(t.cursor, t.key, t.value)
+		if err != nil {
+			p.damaged = true
+			c.last = max(c.last, t.cursor)
+			continue
+		}
+		c.lenient = p.damaged
+		err = c.take(ctx, v)
+		switch {
+		case errors.Is(err, ErrGap), errors.Is(err, ErrForked), errors.Is(err, errDuplicate):
+			drop = append(drop, write{key: t.key, del: true},
+				write{key: r.keys.display(v.Event.Header().HLC, v.Event, t.cursor), del: true})
+		case err != nil:
+			return err
+		}
+	}
+	if err := r.store.write(c.writes, drop); err != nil {
+		return err
+	}
+	if err := r.store.write(c.lowered); err != nil {
+		return err
+	}
+	r.last, r.count = c.last, c.count
+	maps.Copy(r.chains, c.chains)
+	p.tail, p.size = p.tail[:0], 0
+	return nil
+}

@@ -1,0 +1,241 @@
+package storage
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// Room is one group's history: an arrival log of control events and messages,
+// indexes into it, and the group's records. Reads return what is committed; Tip and
+// Append know what is on its way as well.
+//
+// When a batch fails, the room forgets everything that is not on disk. Appends that
+// were waiting fail with it; the next one looks at what the disk holds, and goes on
+// from there if it answers.
+type Room struct {
+	store *Store
+	group protocol.ID
+	keys  keys
+
+	mu sync.Mutex
+
+	// What is appended, committed or not.
+	last    uint64 // newest cursor given out
+	count   uint64
+	chains  map[chainKey][]tip
+	overlay map[string]staged // what the disk will say
+	queued  uint64            // numbers the items
+	epoch   uint64            // rises when the room fails: older items are void
+	broken  error             // why the room has to be loaded again; nil if it has not
+
+	// What is committed.
+	committed position
+	durable   map[chainKey][]tip
+	changed   chan struct{} // closed at the next commit
+
+	// What the committer needs for checkpoints.
+	exists    bool   // a checkpoint is on disk
+	mark      uint64 // the cursor it speaks of
+	sinceMark int    // bytes written since
+	lowering  int    // display changes that are queued
+}
+
+// position is how far a log has come.
+type position struct{ cursor, count uint64 }
+
+// staged is a queued value, and the item that will make it durable.
+type staged struct {
+	value []byte
+	item  uint64
+}
+
+// chainKey names a device's chain, place a place on it.
+type chainKey struct {
+	dev   protocol.Key
+	chain protocol.Chain
+}
+
+type place struct {
+	chainKey
+	seq uint64
+}
+
+func placeOf(v protocol.Verified) place {
+	h := v.Header()
+	return place{chainKey{h.Dev, h.Chain}, h.Seq}
+}
+
+// tip is the end of a branch of a chain.
+type tip struct {
+	Seq uint64      `cbor:"1,keyasint"`
+	ID  protocol.ID `cbor:"2,keyasint"`
+	HLC uint64      `cbor:"3,keyasint"`
+}
+
+func (t tip) on(c chainKey) protocol.Tip {
+	return protocol.Tip{Dev: c.dev, Chain: c.chain, Seq: t.Seq, ID: t.ID}
+}
+
+// progress is what becomes true of a room when an item is durable.
+type progress struct {
+	epoch, item uint64
+	position
+	chains map[chainKey][]tip
+}
+
+func newRoom(s *Store, group protocol.ID) *Room {
+	return &Room{store: s, group: group, keys: newKeys(group), changed: make(chan struct{})}
+}
+
+// Group returns the group whose room it is.
+func (r *Room) Group() protocol.ID { return r.group }
+
+// Cursor returns the newest committed cursor, 0 if there is none. Cursors rise in
+// order of arrival, with gaps, and never name another event later.
+func (r *Room) Cursor() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.committed.cursor
+}
+
+// Count returns how many events are committed.
+func (r *Room) Count() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.committed.count
+}
+
+// Changed returns a channel that is closed at the next commit. Ask for it before
+// reading, or a commit in between goes unnoticed.
+func (r *Room) Changed() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changed
+}
+
+// Tip returns the end of a device's chain, appended or committed: what its next
+// event links to. Of a forked chain it is the longest branch, then the lowest id.
+// After a failed write it looks at the disk first: an event nobody was told is
+// stored may be, and who links past it forks their own chain.
+func (r *Room) Tip(dev protocol.Key, chain protocol.Chain) (protocol.Tip, bool) {
+	open := r.store.begin() == nil
+	if open {
+		defer r.store.end()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if open {
+		_ = r.ready(context.Background()) // Append says what is wrong
+	}
+	c := chainKey{dev, chain}
+	tips := r.chains[c]
+	if len(tips) == 0 {
+		return protocol.Tip{}, false
+	}
+	return tips[0].on(c), true
+}
+
+// Tips returns the committed ends of all chains, every branch of a forked one up
+// to MaxTips, in the order of Tip.Compare. Everything before a tip is stored.
+func (r *Room) Tips() []protocol.Tip {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]protocol.Tip, 0, len(r.durable))
+	for c, tips := range r.durable {
+		for _, t := range tips {
+			list = append(list, t.on(c))
+		}
+	}
+	slices.SortFunc(list, protocol.Tip.Compare)
+	return list
+}
+
+// end returns the highest committed seq of a chain.
+func (r *Room) end(c chainKey) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if tips := r.durable[c]; len(tips) > 0 {
+		return tips[0].Seq
+	}
+	return 0
+}
+
+// ready loads the room again after a failure. The caller holds mu.
+func (r *Room) ready(ctx context.Context) error {
+	if r.broken == nil {
+		return nil
+	}
+	return r.loadLocked(ctx)
+}
+
+// readyFor is ready for an append. If the disk turns out to hold more than the room
+// showed, what is appended may not know of it, and has to be made anew.
+func (r *Room) readyFor(ctx context.Context) error {
+	if r.broken == nil {
+		return nil
+	}
+	shown := r.committed.cursor
+	if err := r.loadLocked(ctx); err != nil {
+		return err
+	}
+	if r.committed.cursor != shown {
+		return notStored(errEarlier)
+	}
+	return nil
+}
+
+// stale says why an item must not be written: its room failed since.
+func (r *Room) stale(it *item) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if it.state.epoch == r.epoch {
+		return nil
+	}
+	if r.broken != nil {
+		return r.broken
+	}
+	return notStored(errEarlier)
+}
+
+// fail forgets what is not on disk.
+func (r *Room) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.epoch++
+	r.broken = err
+	r.overlay = make(map[string]staged)
+	r.last, r.count = r.committed.cursor, r.committed.count
+	r.chains = maps.Clone(r.durable)
+	r.lowering = 0
+}
+
+// publish makes a durable item's events visible to readers.
+func (r *Room) publish(it *item) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := &it.state
+	r.committed = p.position
+	maps.Copy(r.durable, p.chains)
+	r.sinceMark += it.size
+	if it.alone {
+		r.lowering--
+	}
+	for i := range it.writes {
+		key := it.writes[i].key
+		if r.overlay[key].item == p.item {
+			delete(r.overlay, key)
+		}
+	}
+}
+
+// announce wakes followers.
+func (r *Room) announce() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
