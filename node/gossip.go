@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -25,13 +26,14 @@ func (n *Node) openGossip(context.Context) error {
 		return fmt.Errorf("pubsub: %w", err)
 	}
 	n.gate = gate
+	quiet := slog.New(slog.DiscardHandler)
 	n.pub, err = pubsub.NewGossipSub(n.ctx, gatedHandlers{gate, n.ctx},
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
 		pubsub.WithMessageIdFn(messageID), pubsub.WithMaxMessageSize(protocol.MaxFrameSize+1024),
 		pubsub.WithPeerFilter(gate.allows), pubsub.WithPeerExchange(false), pubsub.WithFloodPublish(false),
 		pubsub.WithPeerOutboundQueueSize(gossipQueue), pubsub.WithValidateQueueSize(gossipQueue),
 		pubsub.WithGossipSubParams(meshParams()), pubsub.WithPeerScore(scores()),
-		pubsub.WithLogger(n.log), pubsub.WithRPCLogger(n.log),
+		pubsub.WithLogger(quiet), pubsub.WithRPCLogger(quiet), // each message would be several lines
 	)
 	if err != nil {
 		return fmt.Errorf("pubsub: %w", err)

@@ -49,7 +49,11 @@ func (n *Node) hello(ctx context.Context, p peer.ID) error {
 	if err != nil {
 		return err
 	}
-	return n.met(p, protocol.Responder, h, proofs)
+	if err := n.meet(p, protocol.Responder, h, proofs); err != nil {
+		return err
+	}
+	n.met(p, proofs, 0)
+	return nil
 }
 
 func (n *Node) helloInitiate(w *wire) ([]proven, *protocol.Hello, error) {
@@ -111,10 +115,17 @@ func (n *Node) serveHello(_ context.Context, w *wire) error {
 	if err := w.expect(protocol.FrameHelloProof, &proofs); err != nil {
 		return err
 	}
+	// The other side may ask for events as soon as it has this side's proofs, so what
+	// it proved is known first.
+	list := recognise(h, doors, protocol.Responder, proofs)
+	if err := n.meet(w.peer(), protocol.Initiator, h, list); err != nil {
+		return err
+	}
 	if err := w.send(protocol.FrameHelloProof, protocol.HelloProofs{Proofs: prove(h, doors, protocol.Responder, theirs)}); err != nil {
 		return err
 	}
-	return n.met(w.peer(), protocol.Initiator, h, recognise(h, doors, protocol.Responder, proofs))
+	n.met(w.peer(), list, syncDebounce)
+	return nil
 }
 
 // door is one secret by which a group can be met.
@@ -194,31 +205,32 @@ func recognise(h *protocol.Hello, doors []door, role protocol.Role, proofs proto
 	return out
 }
 
-// met records what a hello proved, lets pubsub see the peer where it is a member,
-// and starts to sync. Whoever knows a group's secret may be asked for its events,
-// which verify themselves; served are members only.
-func (n *Node) met(p peer.ID, theirs protocol.Role, h *protocol.Hello, list []proven) error {
+// meet checks and records what a hello proved.
+func (n *Node) meet(p peer.ID, theirs protocol.Role, h *protocol.Hello, list []proven) error {
 	for _, v := range list {
 		if err := h.Check(v.room.group, theirs, v.proof); err != nil {
 			return fmt.Errorf("peer %s: %w", p, err)
 		}
 	}
-	ok := n.peers.with(p, func(s *peerState) {
+	n.peers.with(p, func(s *peerState) {
 		s.greeted = true
 		for _, v := range list {
 			s.proofs[v.room.group] = v.proof.Dev
 		}
 	})
-	if !ok {
-		return nil // it has gone meanwhile
-	}
 	n.peers.notify()
+	return nil
+}
+
+// met lets pubsub see a peer where it is a member, and starts to sync. Whoever knows
+// a group's secret may be asked for its events, which verify themselves; served are
+// members only.
+func (n *Node) met(p peer.ID, list []proven, delay time.Duration) {
 	n.refreshGate(p)
 	for _, v := range list {
-		n.wantSync(v.room, p, 0)
+		n.wantSync(v.room, p, delay)
 	}
 	if len(list) > 0 {
 		n.disc.remember(p, time.Now())
 	}
-	return nil
 }

@@ -45,15 +45,16 @@ func (r *room) pause(ctx context.Context) {
 	}
 }
 
-// behind returns up to syncFanout members that are not known to hold exactly what
+// behind returns up to syncFanout peers of the group that are not known to hold exactly what
 // this node holds, in random order. One with whom comparing the same brought no
-// agreement is left alone for longer each time.
+// agreement is left alone for longer each time. A peer that knows the group's secret
+// and is not in the roster counts: its admission may be what this node lacks.
 func (r *room) behind() []peer.ID {
 	mine, now := r.whole(), r.n.now()
-	members := r.n.members(r)
-	rand.Shuffle(len(members), func(i, j int) { members[i], members[j] = members[j], members[i] })
+	all := r.n.peers.in(r.group)
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	var out []peer.ID
-	for _, p := range members {
+	for _, p := range all {
 		if len(out) == syncFanout {
 			break
 		}

@@ -206,10 +206,11 @@ func (r *room) ingest(from peer.ID, events []protocol.Verified) intake {
 	var in intake
 	var accepted []protocol.Verified
 	queue := slices.Clone(events)
+	ahead := make(map[chainKey]protocol.Tip) // where chains end once accepted is appended
 	for len(queue) > 0 {
 		v := queue[0]
 		queue = queue[1:]
-		switch wait, err := r.admit(v); {
+		switch wait, err := r.admit(v, ahead); {
 		case errors.Is(err, errDuplicate):
 		case err != nil:
 			in.refused++
@@ -219,6 +220,7 @@ func (r *room) ingest(from peer.ID, events []protocol.Verified) intake {
 			r.parked.add(from, wait, v, r.n.now())
 		default:
 			accepted = append(accepted, v)
+			ahead[tip(v.Tip()).key()] = v.Tip()
 			in.control = in.control || v.Header().Chain == protocol.Control
 			queue = append(queue, r.parked.take(v.ID())...)
 		}
@@ -234,14 +236,14 @@ var errDuplicate = errors.New("already here")
 
 // admit says whether an event may be stored now. Where it has to wait, it names
 // the event it waits for. The caller holds mu and appends what was admitted.
-func (r *room) admit(v protocol.Verified) (wait protocol.ID, err error) {
+func (r *room) admit(v protocol.Verified, ahead map[chainKey]protocol.Tip) (wait protocol.ID, err error) {
 	if r.recent.Contains(v.ID()) {
 		return wait, errDuplicate
 	}
 	if v.Header().Chain == protocol.Control {
 		wait, err = r.admitControl(v)
 	} else {
-		wait, err = r.admitMessage(v)
+		wait, err = r.admitMessage(v, ahead)
 	}
 	if err == nil && wait.IsZero() {
 		r.recent.Add(v.ID(), struct{}{})
@@ -271,13 +273,16 @@ func waitFor(err error) (protocol.ID, error) {
 	return protocol.ID{}, err
 }
 
-func (r *room) admitMessage(v protocol.Verified) (wait protocol.ID, err error) {
+func (r *room) admitMessage(v protocol.Verified, ahead map[chainKey]protocol.Tip) (wait protocol.ID, err error) {
 	h := v.Header()
-	tip, ok := r.log.Tip(h.Dev, h.Chain)
+	end, ok := ahead[chainKey{h.Dev, h.Chain}]
+	if !ok {
+		end, ok = r.log.Tip(h.Dev, h.Chain)
+	}
 	switch {
-	case h.Seq == tip.Seq+1 && h.Prev == tip.ID:
+	case h.Seq == end.Seq+1 && h.Prev == end.ID:
 		// It extends the chain, or begins it.
-	case !ok, h.Seq > tip.Seq+1:
+	case !ok, h.Seq > end.Seq+1:
 		return h.Prev, nil
 	default:
 		if wait, err := r.admitBranch(v); err != nil || !wait.IsZero() {

@@ -56,3 +56,10 @@ func unmarshal(data []byte, v any) error {
 	}
 	return nil
 }
+
+// canonical checks a value whose meaning is not known here: it is kept as it
+// came, and must be deterministic CBOR too.
+func canonical(raw []byte) error {
+	var v any
+	return unmarshal(raw, &v)
+}

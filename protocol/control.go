@@ -193,7 +193,7 @@ func decodeControl(k Kind, body []byte) (controlBody, error) {
 	}
 	c := newClear(k)
 	if c == nil {
-		return b, nil
+		return b, canonical(b.Clear)
 	}
 	if err := unmarshal(b.Clear, c); err != nil {
 		return b, fmt.Errorf("%s body: %w", k, err)

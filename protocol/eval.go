@@ -49,6 +49,7 @@ func Eval(s *Set) *Roster {
 			r.apply(&s.nodes[i])
 		}
 	}
+	r.choose()
 	for dev, list := range s.certs {
 		for _, o := range list {
 			r.own(dev, o)
@@ -88,10 +89,6 @@ func (r *Roster) apply(n *node) {
 		r.invites = append(r.invites, id)
 	case *Rekey:
 		r.rekeys = append(r.rekeys, id)
-	case *Setting:
-		if old, ok := r.settings[c.Number]; !ok || r.overrides(n, &r.set.nodes[r.set.index[old]]) {
-			r.settings[c.Number] = id
-		}
 	case *Unknown:
 		if n.v.Header().Kind.Critical() {
 			r.frozen = append(r.frozen, id)
@@ -112,18 +109,34 @@ func (r *Roster) grant(root Key, rank Rank, id ID) {
 	}
 }
 
-// overrides orders two values of one setting: the causally later wins, then the
-// more senior author, then the later clock, then the lower id.
-func (r *Roster) overrides(n, old *node) bool {
-	s := r.set
-	i, j := s.index[n.v.id], s.index[old.v.id]
-	switch {
-	case s.reaches(n.cites, j):
-		return true
-	case s.reaches(old.cites, i):
-		return false
+// choose picks the event that holds each setting's value: of those that no other
+// value of the setting follows, the one by the most senior author, then with the
+// latest clock, then with the lowest id. Comparing pairs instead would go in
+// circles: B follows A, A is senior to C, C is senior to B.
+func (r *Roster) choose() {
+	s, values := r.set, make(map[uint16][]int32)
+	for i := range s.nodes {
+		if c, ok := s.nodes[i].clear.(*Setting); ok && r.effective[i] {
+			values[c.Number] = append(values[c.Number], int32(i))
+		}
 	}
-	return cmp.Or(cmp.Compare(n.rank, old.rank), -cmp.Compare(n.v.Header().HLC, old.v.Header().HLC), n.v.id.Compare(old.v.id)) < 0
+	for number, list := range values {
+		var before []int32
+		for _, i := range list {
+			before = append(before, s.nodes[i].cites...)
+		}
+		followed := make(map[int32]bool)
+		s.walk(before, func(i int32) bool {
+			followed[i] = true
+			return i > list[0] // positions below the first value hold no other
+		})
+		list = slices.DeleteFunc(list, func(i int32) bool { return followed[i] })
+		best := slices.MinFunc(list, func(i, j int32) int {
+			a, b := &s.nodes[i], &s.nodes[j]
+			return cmp.Or(cmp.Compare(a.rank, b.rank), -cmp.Compare(a.v.Header().HLC, b.v.Header().HLC), a.v.id.Compare(b.v.id))
+		})
+		r.settings[number] = s.nodes[best].v.id
+	}
 }
 
 // own takes a device into its identity, where the event that brings its
@@ -178,8 +191,12 @@ func (r *Roster) Members() []Standing {
 // Effective says whether an event of the set counts.
 func (r *Roster) Effective(id ID) bool {
 	i, ok := r.set.index[id]
-	return ok && int(i) < len(r.effective) && r.effective[i]
+	return ok && r.counts(i)
 }
+
+// counts is Effective by position. The set may have grown since the roster was
+// made; what came later does not count yet.
+func (r *Roster) counts(i int32) bool { return int(i) < len(r.effective) && r.effective[i] }
 
 // Invites returns the effective invites in the set's order.
 func (r *Roster) Invites() []ID { return r.invites }
@@ -219,7 +236,7 @@ func (r *Roster) CheckMessage(v Verified) error {
 		return err
 	}
 	for _, o := range r.set.certs[h.Dev] {
-		if past.at(o.at) && r.effective[o.at] && r.granted(past, o.root) {
+		if past.at(o.at) && r.counts(o.at) && r.granted(past, o.root) {
 			return nil
 		}
 	}
@@ -264,11 +281,24 @@ func (r *Roster) Candidates(held func(eid ID) bool) []Candidate {
 	return out
 }
 
-// Rekey returns the rekey that starts an epoch.
+// Rekey returns the rekey that starts an epoch. Where several claim to, it is the
+// one with the lowest id; only [NewEpoch], which needs the secret, tells the true
+// one: see [Set.Claims].
 func (s *Set) Rekey(eid ID) (Verified, *Rekey, bool) {
-	i, ok := s.epochs[eid]
-	if !ok {
+	claims := s.Claims(eid)
+	if len(claims) == 0 {
 		return Verified{}, nil, false
 	}
-	return s.nodes[i].v, s.nodes[i].clear.(*Rekey), true
+	v, c, _ := s.Get(claims[0])
+	return v, c.(*Rekey), true
+}
+
+// Claims returns the rekeys that say they start an epoch, ascending by id.
+func (s *Set) Claims(eid ID) []ID {
+	var ids []ID
+	for _, i := range s.epochs[eid] {
+		ids = append(ids, s.nodes[i].v.id)
+	}
+	slices.SortFunc(ids, ID.Compare)
+	return ids
 }

@@ -147,6 +147,9 @@ func decodeHeader(raw []byte) (Header, error) {
 		case k%2 == 1:
 			return h, fmt.Errorf("header field %d: %w", k, ErrUnknownCritical)
 		}
+		if err := canonical(v); err != nil {
+			return h, fmt.Errorf("header field %d: %w", k, err)
+		}
 		h.Ext[k] = v
 	}
 	if len(h.Ext) > MaxExtensions {
@@ -177,6 +180,8 @@ func (e *Event) check() error {
 		return malformed("refs are not in ascending order")
 	case h.Dev.IsZero():
 		return malformed("no device")
+	case h.Kind == 0:
+		return malformed("kind 0, which stands for records")
 	case (e.Body == nil) == h.BodyHash.IsZero():
 		return malformed("body and body_hash: exactly one of them is there")
 	case e.Body != nil && uint64(len(e.Body)) != uint64(h.BodyLen):

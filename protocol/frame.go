@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -78,6 +79,8 @@ type Open struct {
 	Group   ID `cbor:"1,keyasint"`
 	Tips    ID `cbor:"3,keyasint"`
 	Records ID `cbor:"5,keyasint"`
+
+	Addrs [][]byte `cbor:"6,keyasint,omitempty"` // members' multiaddrs, from the responder, once a connection
 }
 
 // Have lists what its sender holds: the newest event of every branch of every
@@ -97,8 +100,13 @@ type Events struct {
 // AppendFrame appends a frame: its length as an unsigned varint (LEB128), then the
 // array of version, kind and payload.
 func AppendFrame(dst []byte, kind FrameKind, payload any) []byte {
-	b := marshal(Frame{V: Version, Kind: kind, Payload: marshal(payload)})
+	b := EncodeFrame(kind, payload)
 	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+}
+
+// EncodeFrame returns a frame without its length, as gossip carries it.
+func EncodeFrame(kind FrameKind, payload any) []byte {
+	return marshal(Frame{V: Version, Kind: kind, Payload: marshal(payload)})
 }
 
 // ReadFrame reads the next frame, skipping those that may be ignored.
@@ -170,4 +178,19 @@ func (e *RefusedError) Error() string {
 		return "refused: busy, try again"
 	}
 	return "refused: the request is not valid"
+}
+
+// DigestTips returns the digest of tips in order, as Open carries it.
+func DigestTips(tips []Tip) ID { return digest(tips) }
+
+// DigestRecords returns the digest of record keys in order, as Open carries it.
+func DigestRecords(keys []RecordKey) ID { return digest(keys) }
+
+func digest[T any](list []T) ID {
+	h := sha256.New()
+	h.Write([]byte("p2pchat/1 digest"))
+	for _, v := range list {
+		h.Write(marshal(v))
+	}
+	return ID(h.Sum(nil))
 }

@@ -115,7 +115,8 @@ func (c *Cert) Verify() error {
 }
 
 func (r *DeviceRevoke) preimage() []byte {
-	return append(certPreimage("p2pchat/1 revoke", r.Root, r.Dev), marshal(r.Cut)...)
+	cut := append([]CutEntry{}, r.Cut...) // no cut is an empty list, however it is held
+	return append(certPreimage("p2pchat/1 revoke", r.Root, r.Dev), marshal(cut)...)
 }
 
 // Revoke makes the root's statement that a device is no more, but for the cut.

@@ -119,8 +119,8 @@ func ParseRank(s string) (Rank, error) {
 	return NoRank, fmt.Errorf("unknown role %q: one of owner, admin, moderator, greeter, member", clip(s))
 }
 
-// mayIssue is the most junior rank a kind is allowed at.
-func mayIssue(k Kind) Rank {
+// MayIssue returns the most junior rank a kind is allowed at.
+func MayIssue(k Kind) Rank {
 	switch k {
 	case KindGrant, KindInvite, KindInviteRevoke:
 		return Greeter

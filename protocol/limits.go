@@ -49,7 +49,7 @@ const (
 	// MaxFrameSize bounds one frame of any p2pchat stream.
 	MaxFrameSize = 64<<10 + 512
 	// MaxFrontier bounds the tips one sync frame lists, to fit MaxFrameSize.
-	MaxFrontier = 800
+	MaxFrontier = 780
 	// MaxHelloTags is the fixed count hello tags are padded to: how many groups
 	// one device can be in at once before the hello says less than it could.
 	MaxHelloTags = 64

@@ -3,6 +3,7 @@ package protocol
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 )
 
@@ -29,12 +30,14 @@ type Set struct {
 	heads  map[ID]struct{}
 	places map[place][]int32 // by place on a chain; two at one place are a fork
 	certs  map[Key][]owned
-	epochs map[ID]int32 // rekeys by epoch id
+	epochs map[ID][]int32 // rekeys by epoch id: only one is true, but who lacks the secret cannot tell
 	bad    map[ID]struct{}
 	forks  []ForkProof
 	seen   []uint32 // scratch of walk: the walk that last visited a node
 	walks  uint32
 	pasts  map[string]*Past
+
+	trusted bool // signatures inside events were checked before they were stored
 }
 
 // node is a control event and what static checks found out about it.
@@ -72,7 +75,7 @@ const maxPasts = 64
 func NewSet(group ID) *Set {
 	return &Set{
 		group: group, index: make(map[ID]int32), heads: make(map[ID]struct{}), places: make(map[place][]int32),
-		certs: make(map[Key][]owned), epochs: make(map[ID]int32), bad: make(map[ID]struct{}), pasts: make(map[string]*Past),
+		certs: make(map[Key][]owned), epochs: make(map[ID][]int32), bad: make(map[ID]struct{}), pasts: make(map[string]*Past),
 	}
 }
 
@@ -131,8 +134,8 @@ func (s *Set) Heads(most int, must ID) []ID {
 	return heads
 }
 
-// Add takes in a control event. A *MissingError means that it has to wait; any
-// other error is final. Adding an event twice changes nothing.
+// Add takes in a control event. A *MissingError means that it has to wait, and
+// ErrErased that this copy came without its body; any other error is final. Adding an event twice changes nothing.
 func (s *Set) Add(v Verified) error {
 	if s.Has(v.id) {
 		return nil
@@ -148,11 +151,35 @@ func (s *Set) Add(v Verified) error {
 	switch {
 	case err == nil:
 		s.insert(n)
+	case errors.Is(err, ErrErased):
+		// Anybody can take the body off an event; its id must not become bad by that.
+		err = fmt.Errorf("%s %s: %w", v.Header().Kind, v.id, err)
 	case !errors.As(err, &missing):
 		s.remember(v.id)
 		err = fmt.Errorf("%s %s: %w", v.Header().Kind, v.id, err)
 	}
 	return err
+}
+
+// Restore takes in a control event that was in this set when it was stored. It
+// resolves what the event cites again and trusts its signatures.
+func (s *Set) Restore(v Verified) error {
+	s.trusted = true
+	defer func() { s.trusted = false }()
+	return s.Add(v)
+}
+
+// All yields the events in an order in which each comes after what it cites. The
+// set may grow meanwhile; what is added then is not yielded.
+func (s *Set) All() iter.Seq[Verified] {
+	nodes := s.nodes
+	return func(yield func(Verified) bool) {
+		for i := range nodes {
+			if !yield(nodes[i].v) {
+				return
+			}
+		}
+	}
 }
 
 func (s *Set) remember(id ID) {
@@ -194,9 +221,12 @@ func (s *Set) resolve(v Verified) (node, error) {
 	if len(missing) > 0 {
 		return n, &MissingError{missing}
 	}
+	if v.event.Body == nil {
+		return n, fmt.Errorf("its clear part: %w", ErrErased)
+	}
 	c, err := ParseClear(v)
 	if err != nil {
-		return n, invalid("its clear part is gone or malformed: %v", err)
+		return n, invalid("its clear part: %v", err)
 	}
 	n.clear = c
 	return n, nil
@@ -227,7 +257,7 @@ func (s *Set) insert(n node) {
 		s.certs[c.Dev] = append(s.certs[c.Dev], owned{c.Root, i})
 	}
 	if r, ok := n.clear.(*Rekey); ok {
-		s.epochs[r.Epoch] = i
+		s.epochs[r.Epoch] = append(s.epochs[r.Epoch], i)
 	}
 }
 

@@ -54,7 +54,7 @@ func decodeFor(group ID, wire []byte) (decoded, error) {
 	pre := e.preimage(group)
 	id := ID(sha256.Sum256(pre))
 	if e.Header.Kind == KindGenesis && id != group {
-		return decoded{}, fmt.Errorf("event %s: the genesis of another group", id)
+		return decoded{}, fmt.Errorf("event %s: %w: the genesis of another group", id, ErrInvalid)
 	}
 	return decoded{Verified{event: e, id: id, group: group, wire: wire}, pre}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/hpke"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"slices"
 )
 
@@ -39,6 +40,9 @@ func DeriveBoxKey(hybrid bool, seed Secret) (BoxKey, error) {
 
 // Public returns the public key.
 func (k BoxKey) Public() []byte { return k.key.PublicKey().Bytes() }
+
+// Format keeps the private key out of output.
+func (BoxKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "redacted") }
 
 // openBox is HPKE base mode, AES-256-GCM.
 func openBox(k BoxKey, info, box []byte) ([]byte, error) {

@@ -136,6 +136,8 @@ type change struct {
 	// left if there is one.
 	replay  bool
 	lenient bool
+	reached uint64          // the entry that is being gone through
+	dropped map[uint64]bool // entries that have no predecessor
 }
 
 func (r *Room) newChange() *change {

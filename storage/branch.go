@@ -122,7 +122,7 @@ func (c *change) branchTips(ctx context.Context, e Entry, tips []tip) ([]tip, er
 		return nil, err
 	}
 	for _, n := range next {
-		if n.Event.Header().Prev == e.Event.ID() && (!c.replay || n.Cursor < e.Cursor) {
+		if n.Event.Header().Prev == e.Event.ID() {
 			return tips, nil
 		}
 	}
@@ -133,8 +133,9 @@ func (c *change) branchTips(ctx context.Context, e Entry, tips []tip) ([]tip, er
 	return replaceTip(tips, parent, newTip(e.Event)), nil
 }
 
-// events returns the readable events at a place of a chain, of those that come before
-// the log's end. The index is a hint: what is not at the place is left out.
+// events returns the readable events at a place of a chain. The index is a hint:
+// what is not at the place is left out, and in a replay what has not been gone
+// through yet, or was found to have no predecessor.
 func (c *change) events(ctx context.Context, p place) ([]Entry, error) {
 	b, err := c.get(ctx, c.room.keys.place(p))
 	if errors.Is(err, ErrNotFound) {
@@ -145,6 +146,9 @@ func (c *change) events(ctx context.Context, p place) ([]Entry, error) {
 	}
 	var list []Entry
 	for _, cursor := range decodeCursors(b) {
+		if c.replay && (cursor > c.reached || c.dropped[cursor]) {
+			continue
+		}
 		e, err := c.entry(ctx, cursor)
 		switch {
 		case err == nil && placeOf(e.Event) == p:

@@ -1,9 +1,9 @@
 package storage_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"bytes"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -43,7 +43,7 @@ func TestConformance(t *testing.T) {
 var ctx = context.Background()
 
 // found checks that events are there by every path.
-func found(t testing.TB, r *storage.Room, events []protocol.Verified) {
+func found(t tester, r *storage.Room, events []protocol.Verified) {
 	t.Helper()
 	arrived, displayed := make(map[protocol.ID]int), make(map[protocol.ID]int)
 	for _, e := range must(r.After(ctx, 0, storage.MaxPage)) {
@@ -72,7 +72,7 @@ func found(t testing.TB, r *storage.Room, events []protocol.Verified) {
 }
 
 // display reads the whole display order by pages of n.
-func display(t testing.TB, r *storage.Room, n int) []protocol.ID {
+func display(t tester, r *storage.Room, n int) []protocol.ID {
 	t.Helper()
 	var pages [][]protocol.ID
 	var at storage.Position
@@ -557,4 +557,31 @@ func logKey(t *testing.T, ds datastore.Batching, v protocol.Verified) string {
 	}
 	t.Fatal("not on disk")
 	return ""
+}
+
+// Control events load in order of arrival, from among the messages.
+func testControl(t *testing.T, make func(testing.TB) datastore.Batching) {
+	ds := make(t)
+	s := open(t, ds)
+	r := room(t, s)
+	var want []protocol.ID
+	var all []protocol.Verified
+	for range 20 {
+		d := newDevice()
+		for hlc := range uint64(5) {
+			leave := d.leave(hlc)
+			want = append(want, leave.ID())
+			all = append(all, leave, d.at(hlc), d.at(hlc+1))
+		}
+	}
+	put(t, r, all...)
+	found(t, r, all)
+	s.Close()
+	var got []protocol.ID
+	for _, e := range must(room(t, open(t, ds)).Control(ctx)) {
+		got = append(got, e.Event.ID())
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("%d control events, want %d", len(got), len(want))
+	}
 }

@@ -16,6 +16,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// tester is what tests, benchmarks and properties have in common.
+type tester interface {
+	Helper()
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
 var group = protocol.ID{7, 7, 7}
 
 func must[T any](v T, err error) T {
@@ -31,6 +38,7 @@ type device struct {
 	id    protocol.Identity
 	epoch *protocol.Epoch
 	prev  protocol.Tip
+	ctl   protocol.Tip
 }
 
 func newDevice() *device { return newDeviceIn(group) }
@@ -42,6 +50,7 @@ func newDeviceIn(group protocol.ID) *device {
 	return &device{
 		group: group, id: id, epoch: must(protocol.NewEpoch(group, eid, id.Dev(), 1, e)),
 		prev: protocol.Tip{Dev: id.Dev(), Chain: protocol.Messages},
+		ctl:  protocol.Tip{Dev: id.Dev(), Chain: protocol.Control},
 	}
 }
 
@@ -52,6 +61,15 @@ func (d *device) say(hlc uint64, text string) protocol.Verified {
 	draft := protocol.Draft{Group: d.group, Kind: protocol.KindText, Prev: d.prev, Refs: []protocol.ID{d.group}, HLC: hlc}
 	v := must(draft.SignMessage(protocol.Content{Text: text}, d.epoch, d.id.Signer(), rand.Reader))
 	d.prev = v.Tip()
+	return v
+}
+
+// leave makes the next event on the control chain. That it leaves again and again
+// is nothing to storage.
+func (d *device) leave(hlc uint64) protocol.Verified {
+	draft := protocol.Draft{Group: d.group, Kind: protocol.KindLeave, Prev: d.ctl, Refs: []protocol.ID{d.group}, Auth: d.group, HLC: hlc}
+	v := must(draft.SignControl(&protocol.Leave{}, nil, nil, d.id.Signer(), rand.Reader))
+	d.ctl = v.Tip()
 	return v
 }
 
@@ -82,7 +100,7 @@ func open(t testing.TB, ds datastore.Batching) *storage.Store {
 	return s
 }
 
-func room(t testing.TB, s *storage.Store) *storage.Room {
+func room(t tester, s *storage.Store) *storage.Room {
 	t.Helper()
 	r, err := s.Room(context.Background(), group)
 	if err != nil {
@@ -91,7 +109,7 @@ func room(t testing.TB, s *storage.Store) *storage.Room {
 	return r
 }
 
-func put(t testing.TB, r *storage.Room, events ...protocol.Verified) {
+func put(t tester, r *storage.Room, events ...protocol.Verified) {
 	t.Helper()
 	if err := r.Append(events).Wait(context.Background()); err != nil {
 		t.Fatal(err)

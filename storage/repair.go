@@ -132,7 +132,7 @@ type replay struct {
 func (p *replay) flush(ctx context.Context) error {
 	r := p.room
 	c := r.newChange()
-	c.replay = true
+	c.replay, c.dropped = true, make(map[uint64]bool)
 	var drop []write
 	for _, t := range p.tail {
 		v, err := r.decode(t.cursor, t.key, t.value)
@@ -141,10 +141,11 @@ func (p *replay) flush(ctx context.Context) error {
 			c.last = max(c.last, t.cursor)
 			continue
 		}
-		c.lenient = p.damaged
+		c.lenient, c.reached = p.damaged, t.cursor
 		err = c.take(ctx, v)
 		switch {
 		case errors.Is(err, ErrGap), errors.Is(err, ErrForked), errors.Is(err, errDuplicate):
+			c.dropped[t.cursor] = true
 			drop = append(drop, write{key: t.key, del: true},
 				write{key: r.keys.display(v.Event.Header().HLC, v.Event, t.cursor), del: true})
 		case err != nil:

@@ -33,6 +33,9 @@ func newRoot(a *app) *cobra.Command {
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args: func(cmd *cobra.Command, got []string) error {
+			return checkSubcommand(cmd, got)
+		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.setup(cmd) },
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprint(a.stdout, firstSteps)
@@ -44,7 +47,7 @@ func newRoot(a *app) *cobra.Command {
 	a.addFlags(root.PersistentFlags())
 	root.AddCommand(newInit(a), newWhoami(a), newGroup(a), newInvite(a), newJoin(a), newSend(a), newLog(a),
 		newChat(a), newMembers(a), newPeers(a), newBlock(a), newStatus(a), newDaemon(a), newVersion(a))
-	root.SetHelpCommand(newHelp(a))
+	root.SetHelpCommand(newHelp())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{cmd: cmd.CommandPath(), err: err}
 	})
@@ -68,7 +71,7 @@ func checkSubcommand(cmd *cobra.Command, args []string) error {
 		return usagef(cmd, "unknown command %q for %q; there are: %s", rest[0], cmd.CommandPath(), subcommands(cmd))
 	}
 	asked := slices.Contains(args, "--help") || slices.Contains(args, "-h")
-	if cmd.Runnable() || asked || args == nil { // nil: from the help command
+	if cmd.Runnable() || asked {
 		return nil
 	}
 	return usagef(cmd, "%q needs a command: %s", cmd.CommandPath(), subcommands(cmd))
@@ -85,7 +88,7 @@ func subcommands(cmd *cobra.Command) string {
 }
 
 // newHelp replaces cobra's, which answers an unknown topic with 0.
-func newHelp(a *app) *cobra.Command {
+func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
 		Short: "Help about a command",
@@ -95,8 +98,8 @@ func newHelp(a *app) *cobra.Command {
 				return usagef(cmd.Root(), "no help for %q", strings.Join(args, " "))
 			}
 			c.InitDefaultHelpFlag()
-			c.SetOut(a.stdout)
-			return c.Help()
+			c.HelpFunc()(c, []string{"--help"})
+			return nil
 		},
 	}
 }

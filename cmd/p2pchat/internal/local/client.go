@@ -204,18 +204,20 @@ func (c *Client) once(ctx context.Context, q question) (resp *http.Response, ask
 	if err != nil {
 		return nil, body.asked.Load(), err
 	}
-	if resp.StatusCode == http.StatusOK {
-		return resp, true, nil
+	if resp.StatusCode != http.StatusOK {
+		return nil, true, refusal(resp)
 	}
+	return resp, true, nil
+}
+
+// refusal reads the error of an answer.
+func refusal(resp *http.Response) error {
 	defer func() { _ = resp.Body.Close() }()
 	e := &apiError{}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxRequest)).Decode(e); err != nil {
-		e = &apiError{Code: "bad-request", Message: fmt.Sprintf("%s %s: %s", q.method, q.path, resp.Status)}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxRequest)).Decode(e); err != nil || e.Message == "" {
+		return &apiError{Code: "bad-request", Message: fmt.Sprintf("%s: %s", resp.Request.URL.Path, resp.Status)}
 	}
-	if errors.Is(e, ErrClosing) {
-		return nil, true, ErrClosing
-	}
-	return nil, true, e
+	return e
 }
 
 // askedFor is a body that knows whether anybody asked for it.

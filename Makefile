@@ -1,0 +1,39 @@
+# `go test ./...` is the whole truth; these are shortcuts around it.
+
+FUZZTIME ?= 30s
+BENCH    ?= .
+tool     := go tool -modfile=tools/go.mod
+
+.PHONY: help build test race lint fmt fuzz bench netns ci
+
+help: ## what there is (this)
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+build: ## the program, as ./p2pchat
+	CGO_ENABLED=0 go build -trimpath ./cmd/p2pchat
+
+test: ## all tests
+	go test ./...
+
+race: ## the tests with the race detector (needs a C compiler)
+	CGO_ENABLED=1 go test -race ./...
+
+lint: ## vet, staticcheck and golangci-lint (whose first run builds it: minutes)
+	go vet ./...
+	$(tool) staticcheck ./...
+	go tool -modfile=tools/lint.mod golangci-lint run
+
+fmt: ## format the code
+	$(tool) gofumpt -w .
+
+fuzz: ## each fuzz function for FUZZTIME (30s)
+	FUZZTIME=$(FUZZTIME) .ci/run fuzz
+
+bench: ## benchmarks, or those that match BENCH
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+netns: ## tests between network namespaces (needs root, iproute2, nftables)
+	CI=true go test -count=1 -v -run '^TestNetns' ./...
+
+ci: ## all that has to hold
+	.ci/run

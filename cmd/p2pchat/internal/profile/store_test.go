@@ -1,0 +1,261 @@
+package profile
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-datastore"
+)
+
+func open(t *testing.T, home string) *Store {
+	t.Helper()
+	s, err := OpenStore(home, StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// commit writes a batch and makes it durable, as a node does before it
+// acknowledges a message.
+func commit(ctx context.Context, s *Store, key, value string) error {
+	b, err := s.Batch(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.Put(ctx, datastore.NewKey(key), []byte(value)); err != nil {
+		return err
+	}
+	if err := b.Commit(ctx); err != nil {
+		return err
+	}
+	return s.Sync(ctx, datastore.NewKey("/"))
+}
+
+func TestStoreReopens(t *testing.T) {
+	home := newHome(t)
+	create(t, home)
+	s := open(t, home)
+	if err := commit(t.Context(), s, "/a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, home)
+	defer func() { _ = s.Close() }()
+	if b, err := s.Get(t.Context(), datastore.NewKey("/a")); string(b) != "1" || err != nil {
+		t.Errorf("Get: %q, %v", b, err)
+	}
+}
+
+// write acknowledges one number after the other until it is killed.
+func write(home string) {
+	s, err := OpenStore(home, StoreOptions{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for i := range 1 << 20 {
+		if err := commit(context.Background(), s, "/n/"+strconv.Itoa(i), "x"); err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(i)
+	}
+}
+
+// What a batch and a Sync acknowledged survives kill -9.
+func TestAcknowledgedSurvivesKill(t *testing.T) {
+	home := newHome(t)
+	create(t, home)
+	open(t, home).Close()
+	last := -1
+	for round := range 5 {
+		cmd, out := child(t, "write", home)
+		kill := time.AfterFunc(time.Duration(100+50*round)*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		for out.Scan() {
+			n, err := strconv.Atoi(out.Text())
+			if err != nil {
+				t.Fatalf("the child says %q", out.Text())
+			}
+			last = max(last, n)
+		}
+		kill.Stop()
+		_ = cmd.Wait()
+		s := open(t, home)
+		for i := range last + 1 {
+			if ok, err := s.Has(t.Context(), datastore.NewKey("/n/"+strconv.Itoa(i))); !ok || err != nil {
+				t.Fatalf("round %d: %d of %d is lost: %v", round, i, last, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d acknowledged, none lost", last+1)
+}
+
+// damage is what may have happened to a store, and what its error must be.
+func TestDamagedStoreIsAClearError(t *testing.T) {
+	for name, c := range map[string]struct {
+		damage func(dir string) error
+		want   error
+	}{
+		"a file":        {func(dir string) error { return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)) }, ErrForeignStore},
+		"foreign files": {func(dir string) error { return os.Remove(filepath.Join(dir, markerFile)) }, ErrForeignStore},
+		"other format": {func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, markerFile), []byte("p2pchat-store/2\n"), 0o600)
+		}, ErrForeignStore},
+		"all but the marker gone": {func(dir string) error { return removeAllBut(dir, markerFile) }, ErrBadStore},
+		"manifest cut short":      {func(dir string) error { return truncate(dir, "MANIFEST-*", 7) }, ErrBadStore},
+		"manifest foreign":        {func(dir string) error { return scribble(dir, "MANIFEST-*") }, ErrBadStore},
+		"manifest gone":           {func(dir string) error { return remove(dir, "MANIFEST-*") }, ErrBadStore},
+		"options foreign":         {func(dir string) error { return scribble(dir, "OPTIONS-*") }, ErrBadStore},
+		"tables gone":             {func(dir string) error { return remove(dir, "*.sst") }, ErrBadStore},
+	} {
+		t.Run(name, func(t *testing.T) {
+			home := newHome(t)
+			create(t, home)
+			s := open(t, home)
+			if err := commit(t.Context(), s, "/a", "1"); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			dir := filepath.Join(home, storeDir)
+			if err := c.damage(dir); err != nil {
+				t.Fatal(err)
+			}
+			s, err := OpenStore(home, StoreOptions{})
+			if err == nil { // damage that shows when the table is read
+				_, err = s.Get(t.Context(), datastore.NewKey("/a"))
+				_ = s.Close()
+			}
+			var named *StoreError
+			if !errors.Is(err, c.want) || !errors.As(err, &named) || !strings.Contains(err.Error(), dir) {
+				t.Errorf("OpenStore: %v", err)
+			}
+		})
+	}
+}
+
+func each(dir, pattern string, f func(path string) error) error {
+	paths, err := filepath.Glob(filepath.Join(dir, pattern))
+	if len(paths) == 0 {
+		return fmt.Errorf("nothing is called %s", pattern)
+	}
+	for _, p := range paths {
+		err = errors.Join(err, f(p))
+	}
+	return err
+}
+
+func remove(dir, pattern string) error { return each(dir, pattern, os.Remove) }
+
+func truncate(dir, pattern string, size int64) error {
+	return each(dir, pattern, func(p string) error { return os.Truncate(p, size) })
+}
+
+func scribble(dir, pattern string) error {
+	return each(dir, pattern, func(p string) error { return os.WriteFile(p, []byte(strings.Repeat("not ours ", 99)), 0o600) })
+}
+
+func removeAllBut(dir, keep string) error {
+	return each(dir, "*", func(p string) error {
+		if filepath.Base(p) == keep {
+			return nil
+		}
+		return os.RemoveAll(p)
+	})
+}
+
+// While the disk is nearly full nothing is written, nothing is lost, and when
+// there is space again it goes on.
+func TestDiskFull(t *testing.T) {
+	home := newHome(t)
+	create(t, home)
+	s := open(t, home)
+	defer func() { _ = s.Close() }()
+	if err := commit(t.Context(), s, "/a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	space := uint64(minFree - 1)
+	s.free = func(string) (uint64, error) { return space, nil }
+	for name, err := range map[string]error{
+		"batch":  commit(t.Context(), s, "/b", "2"),
+		"put":    s.Put(t.Context(), datastore.NewKey("/c"), nil),
+		"delete": s.Delete(t.Context(), datastore.NewKey("/a")),
+	} {
+		if !errors.Is(err, ErrDiskFull) || !strings.Contains(err.Error(), s.Dir()) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if b, err := s.Get(t.Context(), datastore.NewKey("/a")); string(b) != "1" || err != nil {
+		t.Errorf("Get: %q, %v", b, err)
+	}
+	space = minFree
+	if err := commit(t.Context(), s, "/b", "2"); err != nil {
+		t.Error(err)
+	}
+}
+
+// The same on a file system that is really full.
+func TestDiskReallyFull(t *testing.T) {
+	if runtime.GOOS != "linux" || os.Getuid() != 0 {
+		t.Skip("needs root on Linux, to mount a small tmpfs")
+	}
+	mount := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", mount).CombinedOutput(); err != nil {
+		t.Skipf("needs the right to mount a tmpfs: %s", out)
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", mount).Run() })
+	home := filepath.Join(mount, "ana")
+	create(t, home)
+	s := open(t, home)
+	var acknowledged int
+	var err error
+	value := strings.Repeat("x", 32<<10)
+	for ; err == nil && acknowledged < 1000; acknowledged++ {
+		err = commit(t.Context(), s, "/n/"+strconv.Itoa(acknowledged), value+strconv.Itoa(acknowledged))
+	}
+	acknowledged--
+	if !errors.Is(err, ErrDiskFull) {
+		t.Fatalf("after %d: %v", acknowledged, err)
+	}
+	filler, err := os.Create(filepath.Join(mount, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(filler, bufio.NewReader(zeros{})) // somebody else takes what is left
+	_ = filler.Close()
+	if err := os.Remove(filler.Name()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range acknowledged {
+		if ok, err := s.Has(t.Context(), datastore.NewKey("/n/"+strconv.Itoa(i))); !ok || err != nil {
+			t.Fatalf("%d of %d is lost: %v", i, acknowledged, err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// zeros never ends.
+type zeros struct{}
+
+// Read implements io.Reader.
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }

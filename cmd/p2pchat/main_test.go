@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"p2pchat": main})
+}
+
+// TestScripts runs every script as a person would type it. Nothing leaves
+// loopback.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("P2PCHAT_LISTEN", "/ip4/127.0.0.1/tcp/0")
+			env.Setenv("P2PCHAT_MDNS", "false")
+			env.Setenv("ANA", filepath.Join(env.WorkDir, "ana"))
+			env.Setenv("BEN", filepath.Join(env.WorkDir, "ben"))
+			env.Setenv("P2PCHAT_HOME", filepath.Join(env.WorkDir, "ana"))
+			env.Setenv("TZ", "UTC")
+			long := strings.Repeat("x", protocol.MaxTextSize+1)
+			return os.WriteFile(filepath.Join(env.WorkDir, "long"), []byte(long), 0o600)
+		},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"await": await, "capture": capture},
+		RequireExplicitExec: true,
+	})
+}
+
+// result is what one run of the program did.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// run runs a command line in this process, in an empty home.
+func run(t *testing.T, args ...string) result {
+	t.Helper()
+	home := t.TempDir()
+	var out, errs bytes.Buffer
+	a := &app{stdin: strings.NewReader(""), stdout: &out, stderr: &errs, getenv: func(key string) string {
+		if key == "P2PCHAT_HOME" {
+			return filepath.Join(home, "none")
+		}
+		return ""
+	}}
+	code := a.run(context.Background(), args)
+	return result{code, out.String(), errs.String()}
+}
+
+// everyCommand visits the tree.
+func everyCommand(cmd *cobra.Command, f func(*cobra.Command)) {
+	f(cmd)
+	for _, c := range cmd.Commands() {
+		everyCommand(c, f)
+	}
+}
+
+func words(cmd *cobra.Command) []string { return strings.Fields(cmd.CommandPath())[1:] }
+
+// Wrong usage is 2 at every level, with and without --help, and says what to type.
+func TestWrongUsageExitsTwoAtEveryLevel(t *testing.T) {
+	wrong := func(args ...string) {
+		t.Helper()
+		r := run(t, args...)
+		if r.code != exitUsage || r.stdout != "" || !strings.Contains(r.stderr, "\nnext: p2pchat") {
+			t.Errorf("p2pchat %q: code %d, stdout %q, stderr %q", args, r.code, r.stdout, r.stderr)
+		}
+	}
+	everyCommand(newRoot(&app{stdout: os.Stdout, stderr: os.Stderr}), func(cmd *cobra.Command) {
+		at := words(cmd)
+		wrong(append(at, "--frob")...)
+		if cmd.HasSubCommands() {
+			wrong(append(at, "frob")...)
+			wrong(append(at, "frob", "--help")...)
+			wrong(append([]string{"help"}, append(at, "frob")...)...)
+		}
+		if cmd.HasSubCommands() && cmd.HasParent() {
+			wrong(at...)
+		}
+	})
+	for _, args := range [][]string{
+		{"init"}, {"init", "--name"}, {"send"}, {"send", "G"}, {"log"}, {"log", "G", "H"}, {"log", "G", "-n", "x"},
+		{"log", "G", "--timeout", "1s"}, {"log", "G", "-n", "-1"}, {"join"}, {"block"}, {"members"}, {"chat"},
+		{"invite", "create"}, {"invite", "create", "G", "--role", "king"}, {"invite", "create", "G", "--expire", "soon"},
+		{"group", "create"}, {"group", "list", "x"}, {"daemon", "x"}, {"status", "--dht", "public"},
+		{"status", "--listen", "1.2.3.4:5"}, {"status", "--bootstrap", "/ip4/127.0.0.1/tcp/1"}, {"status", "--mdns=maybe"},
+	} {
+		wrong(args...)
+	}
+}
+
+// Help is 0 at every level.
+func TestHelpAtEveryLevel(t *testing.T) {
+	everyCommand(newRoot(&app{stdout: os.Stdout, stderr: os.Stderr}), func(cmd *cobra.Command) {
+		for _, args := range [][]string{append(words(cmd), "--help"), append([]string{"help"}, words(cmd)...)} {
+			if r := run(t, args...); r.code != exitOK || !strings.Contains(r.stdout, "Usage:") || r.stderr != "" {
+				t.Errorf("p2pchat %q: code %d, stdout %q, stderr %q", args, r.code, r.stdout, r.stderr)
+			}
+		}
+	})
+}
+
+// Whatever goes wrong, the last line of stderr is a command to type.
+func TestErrorsEndWithTheNextCommand(t *testing.T) {
+	for _, args := range [][]string{
+		{"whoami"}, {"group", "create", "G"}, {"group", "list"}, {"send", "G", "hi"}, {"log", "G"}, {"join", "p2pchat:x"},
+		{"daemon"}, {"chat", "G"}, {"peers"}, {"status"}, {"members", "G"}, {"block", "B"}, {"invite", "create", "G"},
+		{"init", "--name", strings.Repeat("x", 200)}, {"init", "--name", "a\x1bb"},
+	} {
+		r := run(t, args...)
+		lines := strings.Split(strings.TrimSpace(r.stderr), "\n")
+		if r.code != exitError || len(lines) != 2 || !strings.HasPrefix(lines[1], "next: p2pchat ") || r.stdout != "" {
+			t.Errorf("p2pchat %q: code %d, stdout %q, stderr %q", args, r.code, r.stdout, r.stderr)
+		}
+	}
+}

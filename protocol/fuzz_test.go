@@ -1,0 +1,209 @@
+package protocol
+
+import (
+	"bytes"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// seeds adds all values of some keys of the vectors, hex or text.
+func seeds(f *testing.F, typ string, keys ...string) {
+	paths, _ := filepath.Glob(vectorDir + "/*.txt")
+	for _, p := range paths {
+		v := parseVector(f, p)
+		if v.get("type") != typ {
+			continue
+		}
+		for _, k := range keys {
+			for _, x := range v.list(k) {
+				if len(x) > 1<<14 {
+					continue
+				}
+				if k == "text" {
+					f.Add([]byte(x))
+				} else {
+					f.Add(v.unhex(x))
+				}
+			}
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	seeds(f, "event", "wire")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := Decode(data)
+		_, verr := Verify(ID{1}, data)
+		_, errs := VerifyBatch(ID{1}, [][]byte{data, data}, fixed("batch"))
+		if (verr == nil) != (errs[0] == nil) {
+			t.Fatalf("alone %v, in a batch %v", verr, errs[0])
+		}
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(e.Encode(), data) {
+			t.Fatal("it encodes to other bytes")
+		}
+		v, err := Stored(ID{1}, data)
+		if err != nil {
+			return // the genesis of another group
+		}
+		if e.Header.Chain == Control && e.Body != nil {
+			if _, err := ParseClear(v); err != nil {
+				t.Fatalf("it decodes, and its clear part does not: %v", err)
+			}
+		}
+		id := e.Header
+		e.Erase()
+		again, err := Decode(e.Encode())
+		if err != nil || again.Header.BodyHash != id.BodyHash {
+			t.Fatalf("erased: %v", err)
+		}
+		s := NewSet(ID{1})
+		_ = s.Add(v)
+		_ = (&Epoch{ID: ID(append(id.Epoch[:], make([]byte, 16)...))}).Tag()
+	})
+}
+
+func FuzzControlBody(f *testing.F) {
+	seeds(f, "event", "body")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for k := Kind(1); k < KindText; k++ {
+			b, err := decodeControl(k, data)
+			if err != nil {
+				continue
+			}
+			if !bytes.Equal(marshal(b), data) {
+				t.Fatalf("%s: it encodes to other bytes", k)
+			}
+			if c := newClear(k); c != nil {
+				if err := unmarshal(b.Clear, c); err != nil || !bytes.Equal(marshal(c), b.Clear) {
+					t.Fatalf("%s: %v", k, err)
+				}
+			}
+		}
+	})
+}
+
+func FuzzFrame(f *testing.F) {
+	seeds(f, "frame", "frame")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r := newReader(data)
+		for {
+			fr, err := ReadFrame(r)
+			if err != nil {
+				return
+			}
+			if got, err := ParseFrame(marshal(fr)); err != nil || got.Kind != fr.Kind || !bytes.Equal(got.Payload, fr.Payload) {
+				t.Fatalf("it encodes to another frame: %v", err)
+			}
+			for k := FrameHelloNonce; k <= FrameDone; k++ {
+				p := payloadOf(k)
+				if p == nil {
+					continue
+				}
+				if fr.Kind = k; fr.Decode(k, p) == nil && !bytes.Equal(marshal(p), fr.Payload) {
+					t.Fatalf("payload of kind %d encodes to other bytes", k)
+				}
+			}
+		}
+	})
+}
+
+func FuzzLink(f *testing.F) {
+	seeds(f, "link", "text")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		// The checksum would keep the fuzzer out: it works behind it as well.
+		for _, text := range []string{string(data), LinkScheme + base32Lower.EncodeToString(append(linkSum(data), data...))} {
+			l, err := ParseLink(text)
+			if err != nil {
+				continue
+			}
+			again, err := ParseLink(l.Text())
+			if err != nil || again.Text() != l.Text() {
+				t.Fatalf("%q parses, and its own text does not: %v", text, err)
+			}
+		}
+	})
+}
+
+func FuzzJoinRequest(f *testing.F) {
+	seeds(f, "join-request", "request")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := ParseJoinRequest(ID{1}, data)
+		if err == nil && !bytes.Equal(r.Encode(), data) {
+			t.Fatal("it encodes to other bytes")
+		}
+		var raw JoinRequest
+		if unmarshal(data, &raw) == nil {
+			_, _ = Welcome{}.Seal(ID{1}, raw, keyFrom(secretOf("admitter")))
+		}
+	})
+}
+
+func FuzzWelcome(f *testing.F) {
+	seeds(f, "welcome", "welcome", "plain")
+	box, err := DeriveBoxKey(true, secretOf("bob box"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	admitter := keyFrom(secretOf("admitter"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		_, _, _ = OpenWelcome(ID{1}, Key{2}, box, data)
+		// And as what a dishonest admitter seals.
+		info := welcomeInfo(ID{1}, Key{2}, publicKey(admitter))
+		b, err := sealBox(true, box.Public(), info, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := hash("", b)
+		w, _, err := OpenWelcome(ID{1}, Key{2}, box, marshal(sealedWelcome{V: Version, Dev: publicKey(admitter), Box: b, Sig: sign(admitter, slices.Concat(info, sum[:]))}))
+		if err == nil && !bytes.Equal(marshal(w), data) {
+			t.Fatal("it encodes to other bytes")
+		}
+	})
+}
+
+func FuzzRecord(f *testing.F) {
+	seeds(f, "record", "record", "value")
+	w := newWorld(f)
+	ep := w.start(w.ana, "first")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if v, err := VerifyRecord(w.group, data); err == nil && !bytes.Equal(marshal(v.Record()), data) {
+			t.Fatal("it encodes to other bytes")
+		}
+		v, err := Record{Type: RecordProfile, Number: 3, Value: data}.Sign(w.group, w.ana.id.Signer())
+		if err == nil {
+			_, _ = ProfileEpoch(v.Record())
+			_, _ = ep.OpenProfile(v)
+		}
+	})
+}
+
+func FuzzChunk(f *testing.F) {
+	seeds(f, "chunk", "chunk")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		wraps, err := ParseChunk(data)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(marshal(wrapChunk{wraps}), data) {
+			t.Fatal("it encodes to other bytes")
+		}
+		if len(wraps) > 0 {
+			box, _ := DeriveBoxKey(len(data)%2 == 0, secretOf("prekey"))
+			_, _ = wraps[0].Unwrap(ID{1}, ID{2}, Key{3}, 4, box)
+		}
+	})
+}
+
+func FuzzUnpad(f *testing.F) {
+	seeds(f, "padme", "padded")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b, err := unpad(data)
+		if err == nil && !bytes.Equal(pad(b), data) {
+			t.Fatal("padding is not what pad makes")
+		}
+	})
+}

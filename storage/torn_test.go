@@ -1,0 +1,346 @@
+package storage_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
+	"pgregory.net/rapid"
+
+	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
+)
+
+var errDead = errors.New("the process is dead")
+
+// torn is a datastore whose batches are not atomic and whose writes are durable
+// only once synced. It dies at a chosen call of Commit or Sync; what it has not
+// synced by then is kept or lost write by write.
+type torn struct {
+	datastore.Batching // what readers see
+
+	mu      sync.Mutex
+	rng     *rand.Rand
+	durable map[datastore.Key][]byte
+	dirty   map[datastore.Key][]byte // nil is a delete
+	life    int                      // calls until it dies
+	dead    bool
+	fail    func() error // what a commit fails with, having written some of it
+}
+
+func newTorn(rng *rand.Rand, disk map[datastore.Key][]byte, life int) *torn {
+	d := &torn{Batching: memory(nil), rng: rng, durable: maps.Clone(disk), dirty: make(map[datastore.Key][]byte), life: life}
+	for k, v := range disk {
+		_ = d.Batching.Put(ctx, k, v)
+	}
+	return d
+}
+
+// tick counts down to the crash, and crashes.
+func (d *torn) tick() error {
+	if d.dead {
+		return errDead
+	}
+	if d.life--; d.life != 0 {
+		return nil
+	}
+	d.dead = true
+	d.keep(0.5)
+	return errDead
+}
+
+// keep makes a part of the dirty writes durable.
+func (d *torn) keep(share float64) {
+	for k, v := range d.dirty {
+		switch {
+		case d.rng.Float64() > share:
+		case v == nil:
+			delete(d.durable, k)
+		default:
+			d.durable[k] = v
+		}
+	}
+	clear(d.dirty)
+}
+
+func (d *torn) Sync(context.Context, datastore.Key) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.tick(); err != nil {
+		return err
+	}
+	d.keep(1)
+	return nil
+}
+
+func (d *torn) Get(ctx context.Context, k datastore.Key) ([]byte, error) {
+	if d.isDead() {
+		return nil, errDead
+	}
+	return d.Batching.Get(ctx, k)
+}
+
+func (d *torn) Query(ctx context.Context, q query.Query) (query.Results, error) {
+	if d.isDead() {
+		return nil, errDead
+	}
+	return d.Batching.Query(ctx, q)
+}
+
+func (d *torn) isDead() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.dead
+}
+
+func (d *torn) Put(ctx context.Context, k datastore.Key, v []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dirty[k] = v
+	return d.Batching.Put(ctx, k, v)
+}
+
+func (d *torn) Batch(context.Context) (datastore.Batch, error) {
+	return &tornBatch{d, make(map[datastore.Key][]byte)}, nil
+}
+
+type tornBatch struct {
+	d   *torn
+	ops map[datastore.Key][]byte
+}
+
+func (b *tornBatch) Put(_ context.Context, k datastore.Key, v []byte) error {
+	b.ops[k] = append([]byte{}, v...)
+	return nil
+}
+
+func (b *tornBatch) Delete(_ context.Context, k datastore.Key) error { b.ops[k] = nil; return nil }
+
+func (b *tornBatch) Commit(ctx context.Context) error {
+	d := b.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var failure error
+	if d.fail != nil {
+		failure = d.fail()
+	}
+	for k, v := range b.ops {
+		if failure != nil && d.rng.IntN(2) == 0 {
+			continue
+		}
+		d.dirty[k] = v
+		if v == nil {
+			_ = d.Batching.Delete(ctx, k)
+		} else {
+			_ = d.Batching.Put(ctx, k, v)
+		}
+	}
+	return errors.Join(failure, d.tick())
+}
+
+// life of a node that crashes again and again.
+type history struct {
+	rng    *rand.Rand
+	writer []*device
+	tried  map[protocol.ID]protocol.Verified
+	acked  map[protocol.ID]bool
+	seen   map[uint64]protocol.ID // what a follower was shown
+
+	follower uint64 // its cursor
+}
+
+// write appends from random devices, forks and bad clocks among them.
+func (h *history) write(r *storage.Room) {
+	type sent struct {
+		events []protocol.Verified
+		commit *storage.Commit
+	}
+	var all []sent
+	for range 1 + h.rng.IntN(8) {
+		d := h.writer[h.rng.IntN(len(h.writer))]
+		if h.rng.IntN(8) == 0 {
+			d = d.clone()
+		}
+		var events []protocol.Verified
+		for range 1 + h.rng.IntN(3) {
+			if h.rng.IntN(6) == 0 {
+				events = append(events, d.leave(1000+h.rng.Uint64N(50)))
+			} else {
+				events = append(events, d.at(1000+h.rng.Uint64N(50)))
+			}
+		}
+		for _, v := range events {
+			h.tried[v.ID()] = v
+		}
+		all = append(all, sent{events, r.Append(events)})
+	}
+	for _, s := range all {
+		if s.commit.Wait(ctx) == nil {
+			for _, v := range s.events {
+				h.acked[v.ID()] = true
+			}
+		}
+	}
+	entries, _ := r.After(ctx, h.follower, storage.MaxPage)
+	for _, e := range entries {
+		h.seen[e.Cursor], h.follower = e.Event.ID(), e.Cursor
+	}
+}
+
+// check holds after a crash: what was acknowledged is there by every path, and of
+// the rest each is there wholly or not at all.
+func (h *history) check(t tester, r *storage.Room) {
+	t.Helper()
+	var held []protocol.Verified
+	for _, e := range must(r.After(ctx, 0, storage.MaxPage)) {
+		held = append(held, e.Event)
+		if id, ok := h.seen[e.Cursor]; ok && id != e.Event.ID() {
+			t.Fatalf("cursor %d names another event", e.Cursor)
+		}
+		h.seen[e.Cursor] = e.Event.ID()
+	}
+	if int(r.Count()) != len(held) {
+		t.Fatalf("count %d of %d", r.Count(), len(held))
+	}
+	found(t, r, held)
+	got := display(t, r, 1000)
+	in := make(map[protocol.ID]bool)
+	controls := 0
+	for _, v := range held {
+		in[v.ID()] = true
+		if v.Header().Chain == protocol.Control {
+			controls++
+		}
+	}
+	if n := len(must(r.Control(ctx))); n != controls {
+		t.Fatalf("%d control events of %d", n, controls)
+	}
+	for id := range h.acked {
+		if !in[id] {
+			t.Fatalf("acknowledged, and lost: seq %d", h.tried[id].Header().Seq)
+		}
+	}
+	for id := range h.tried {
+		if _, err := r.Get(ctx, id); in[id] != (err == nil) {
+			t.Fatalf("half there: %v", err)
+		}
+	}
+	if len(got) != len(held) {
+		t.Fatalf("%d displayed of %d", len(got), len(held))
+	}
+	// A room that never crashed shows the same.
+	s := must(storage.Open(ctx, memory(nil)))
+	defer s.Close()
+	fresh := room(t, s)
+	if err := fresh.Append(held).Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, display(t, fresh, 1000)) {
+		t.Fatal("the crash changed the display order")
+	}
+	if !slices.Equal(r.Tips(), fresh.Tips()) {
+		t.Fatal("the crash changed the tips")
+	}
+}
+
+// resume continues each device's chains after what was kept.
+func (h *history) resume(r *storage.Room) {
+	for _, d := range h.writer {
+		for _, tip := range []*protocol.Tip{&d.prev, &d.ctl} {
+			at, ok := r.Tip(tip.Dev, tip.Chain)
+			if !ok {
+				at = protocol.Tip{Dev: tip.Dev, Chain: tip.Chain}
+			}
+			*tip = at
+		}
+	}
+}
+
+func newHistory(rng *rand.Rand) *history {
+	return &history{
+		rng: rng, writer: []*device{newDevice(), newDevice(), newDevice()}, tried: make(map[protocol.ID]protocol.Verified),
+		acked: make(map[protocol.ID]bool), seen: make(map[uint64]protocol.ID),
+	}
+}
+
+func TestTornBatches(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		h := newHistory(rng)
+		disk := make(map[datastore.Key][]byte)
+		for range 4 {
+			d := newTorn(rng, disk, 2+rng.IntN(24))
+			if s, err := storage.Open(ctx, d); err == nil {
+				if r, err := s.Room(ctx, group); err == nil {
+					h.resume(r)
+					for !d.isDead() {
+						h.write(r)
+					}
+				}
+				s.Close()
+			}
+			disk = d.durable
+			calm := newTorn(rng, disk, -1)
+			s := must(storage.Open(ctx, calm))
+			h.check(t, room(t, s))
+			s.Close()
+			if rng.IntN(2) == 0 { // otherwise the next life repairs by itself
+				disk = calm.durable
+			}
+		}
+	})
+}
+
+// A full disk costs what was not stored, and nothing else.
+func TestFullDisk(t *testing.T) {
+	for seed := range uint64(30) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { fullDisk(t, seed) })
+	}
+}
+
+func fullDisk(t *testing.T, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	h := newHistory(rng)
+	d := newTorn(rng, make(map[datastore.Key][]byte), -1)
+	s := open(t, d)
+	r := room(t, s)
+	full := false
+	d.fail = func() error {
+		if full {
+			return &errFull{}
+		}
+		return nil
+	}
+	set := func(v bool) { d.mu.Lock(); full = v; d.mu.Unlock() }
+	for range 4 {
+		h.write(r)
+		set(true)
+		h.write(r)
+		err := r.Append([]protocol.Verified{newDevice().at(1)}).Wait(ctx)
+		if !errors.Is(err, storage.ErrNotStored) || !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("append: %v", err)
+		}
+		if err := s.Put(ctx, "a", "b", nil); !errors.Is(err, storage.ErrNotStored) || !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("put: %v", err)
+		}
+		set(false)
+		h.resume(r)
+		v := h.writer[0].at(2000)
+		h.tried[v.ID()], h.acked[v.ID()] = v, true
+		put(t, r, v)
+		h.check(t, r)
+	}
+}
+
+type errFull struct{}
+
+func (*errFull) Error() string { return "write: no space left on device" }
+func (*errFull) Unwrap() error { return syscall.ENOSPC }
