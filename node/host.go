@@ -74,7 +74,7 @@ func (n *Node) listen(context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%w: listen address %q is not a multiaddr such as /ip4/0.0.0.0/tcp/4001", ErrConfig, text)
 		}
-		if err := n.host.Network().Listen(a); err != nil {
+		if err := n.listenOn(a); err != nil {
 			last = fmt.Errorf("%w on %s: %w", ErrListen, text, err)
 			if asked {
 				return last
@@ -83,6 +83,27 @@ func (n *Node) listen(context.Context) error {
 	}
 	if len(n.host.Network().ListenAddresses()) == 0 {
 		return last
+	}
+	return nil
+}
+
+// listenOn listens on one address. Where the system may choose the port, the one of
+// the last time is tried first, so that the addresses others remember stay good.
+func (n *Node) listenOn(a ma.Multiaddr) error {
+	key := "listen " + a.String()
+	if last, err := n.store.Get(n.ctx, spaceSelf, key); err == nil {
+		if b, err := ma.NewMultiaddrBytes(last); err == nil && n.host.Network().Listen(b) == nil {
+			return nil
+		}
+	}
+	before := n.host.Network().ListenAddresses()
+	if err := n.host.Network().Listen(a); err != nil {
+		return err
+	}
+	for _, got := range n.host.Network().ListenAddresses() {
+		if !ma.Contains(before, got) && !got.Equal(a) {
+			return n.store.Put(n.ctx, spaceSelf, key, got.Bytes())
+		}
 	}
 	return nil
 }

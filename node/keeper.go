@@ -15,6 +15,7 @@ func (r *room) keep(ctx context.Context) {
 	tick := time.NewTicker(syncTick)
 	defer tick.Stop()
 	quiet := r.n.now()
+	r.refreshProfile() // the name may be another than when the group last heard
 	for {
 		select {
 		case <-ctx.Done():

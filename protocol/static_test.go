@@ -234,7 +234,8 @@ func TestAChainHasNoGapsAndNoBorrowedPast(t *testing.T) {
 	w := newWorld(t)
 	bob := w.join("bob", Moderator)
 	skip := *bob
-	skip.ctl = Tip{Dev: bob.dev(), Chain: Control, Seq: 4, ID: w.ana.ctl.ID}
+	skip.ctl = w.ana.ctl // the right number, of another device
+	skip.ctl.Dev = bob.dev()
 	w.refuse("not the event before it", &skip, KindSetting, &Setting{Number: SettingRate, Value: 1})
 	one := w.act(bob, KindSetting, &Setting{Number: SettingRate, Value: 1})
 	skip.ctl = Tip{Dev: bob.dev(), Chain: Control, Seq: 2, ID: one.ID()}

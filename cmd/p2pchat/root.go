@@ -46,7 +46,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetErr(a.stderr)
 	a.addFlags(root.PersistentFlags())
 	root.AddCommand(newInit(a), newWhoami(a), newGroup(a), newInvite(a), newJoin(a), newSend(a), newLog(a),
-		newChat(a), newMembers(a), newPeers(a), newBlock(a), newStatus(a), newDaemon(a), newVersion(a))
+		newChat(a), newMembers(a), newPeers(a), newBlock(a), newStatus(a), newDaemon(a), newDemo(a), newVersion(a))
 	root.SetHelpCommand(newHelp())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{cmd: cmd.CommandPath(), err: err}
