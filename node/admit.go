@@ -158,9 +158,13 @@ func (r *room) grantTo(in openInvite, q protocol.JoinRequest) (protocol.Verified
 	if err := in.refusal(r.n.now()); err != nil {
 		return protocol.Verified{}, nil, err
 	}
+	var called *protocol.Aside // so that the group can say who joined before the profile arrives
+	if q.Name != "" {
+		called = &protocol.Aside{Text: q.Name}
+	}
 	return r.issue(protocol.KindGrant, &protocol.Grant{
 		Target: q.Cert.Root, Rank: in.body.Rank, Invite: in.id, Cert: &q.Cert, Proof: &q.Proof,
-	}, nil)
+	}, called)
 }
 
 // welcomeAddrs returns addresses at which a newcomer finds members.

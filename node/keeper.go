@@ -85,8 +85,13 @@ func (r *room) expire() {
 // agreed records that a peer held exactly the same at a digest.
 func (n *Node) agreed(r *room, p peer.ID, digest [32]byte) {
 	n.peers.with(p, func(s *peerState) { s.equal[r.group] = digest })
+	r.caughtUp()
+}
+
+// caughtUp records that nothing is missing that a member had just now.
+func (r *room) caughtUp() {
 	r.mu.Lock()
-	r.synced = n.now()
+	r.synced = r.n.now()
 	r.mu.Unlock()
-	n.peers.notify()
+	r.n.peers.notify()
 }

@@ -13,11 +13,15 @@ import (
 	dssync "github.com/ipfs/go-datastore/sync"
 	"go.uber.org/goleak"
 
+	"github.com/p2pchat/p2pchat/internal/fixture/child"
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	child.Main(child.Parts{"crash writer": crashWriter, "person": remotePerson})
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds every wait: long, because it is only ever reached by a failure.
 const patience = 60 * time.Second

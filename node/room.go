@@ -38,7 +38,7 @@ type room struct {
 	blocked map[protocol.Key]bool   // identities hidden on this node
 	buckets map[protocol.Key]*bucket
 	digest  digestCache
-	synced  time.Time // when a member last held exactly the same
+	synced  time.Time // when nothing was missing here that a member had
 
 	topics topics
 	kick   chan struct{} // wakes the keeper

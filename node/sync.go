@@ -100,7 +100,11 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire) error {
 	if err := w.sendHave(r); err != nil {
 		return err
 	}
-	return r.receive(ctx, w)
+	if err := r.receive(ctx, w); err != nil {
+		return err
+	}
+	r.caughtUp() // with all that the other side had when it was asked
+	return nil
 }
 
 // open is the first frame of a sync: the digests of what the room holds.

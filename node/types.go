@@ -71,7 +71,7 @@ type GroupStatus struct {
 	Group
 	Events   uint64    // stored control events and messages
 	Parked   int       // arrived before what they refer to, waiting
-	LastSync time.Time // when a member last confirmed that nothing is missing; zero if never
+	LastSync time.Time // when nothing was missing here that a member had; zero if never
 }
 
 // InviteOptions shape an invitation.

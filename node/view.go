@@ -173,6 +173,11 @@ func (r *room) personOf(root protocol.Key) Person {
 			p.Name, newest = name, rec.Record().Number
 		}
 	}
+	if p.Name == "" {
+		if v, _, ok := r.set.Get(s.Grant); ok && v.Header().Kind == protocol.KindGrant {
+			p.Name, _ = r.asideText(v) // what it called itself when it asked to join
+		}
+	}
 	return p
 }
 

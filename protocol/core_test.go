@@ -223,6 +223,33 @@ func TestStepsOnlyGoForward(t *testing.T) {
 	}
 }
 
+func TestTheRendezvousSecretIsTheOneCommittedTo(t *testing.T) {
+	w := newWorld(t)
+	ep, k := w.rekey(w.ana, "first")
+	if n, err := ep.OpenN(k.SealedN, k.Commit); err != nil || n != secretOf("N first") {
+		t.Fatal(n, err)
+	}
+	if _, err := ep.OpenN(k.SealedN, ID{1}); !errors.Is(err, ErrSealBroken) {
+		t.Errorf("another commitment: %v", err)
+	}
+	other, _ := w.rekey(w.ana, "second")
+	if _, err := other.OpenN(k.SealedN, k.Commit); !errors.Is(err, ErrSealBroken) {
+		t.Errorf("under another epoch: %v", err)
+	}
+}
+
+// Kind 0 lends records their associated data; were it an event, a record's sealed
+// value and an event's could trade places.
+func TestNoEventHasKind0(t *testing.T) {
+	w := newWorld(t)
+	d := Draft{Group: w.group, Kind: 0, Prev: w.ana.ctl, Refs: []ID{w.group}, Auth: w.group, HLC: 1}
+	e := Event{Header: d.header(), Body: marshal(controlBody{Clear: []byte{0xa0}})}
+	e.Header.BodyLen = uint32(len(e.Body))
+	if _, err := e.finish(w.group, w.ana.id.Signer()); !errors.Is(err, ErrMalformed) {
+		t.Error(err)
+	}
+}
+
 func TestMessagesOpenOnlyAsTheyWereSealed(t *testing.T) {
 	w := newWorld(t)
 	v := w.text(w.ana, "hello")

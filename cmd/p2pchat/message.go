@@ -181,7 +181,7 @@ func (a *app) runLog(ctx context.Context, group string, o logOptions) error {
 	if o.follow {
 		verb = "log --follow"
 	}
-	return a.with(ctx, verb, o.follow, func(c *local.Client) error {
+	err := a.with(ctx, verb, o.follow, func(c *local.Client) error {
 		g, err := c.Group(ctx, group)
 		if err != nil {
 			return err
@@ -196,6 +196,10 @@ func (a *app) runLog(ctx context.Context, group string, o logOptions) error {
 		}
 		return a.lastLog(ctx, c, g, t, o)
 	})
+	if ctx.Err() != nil && o.follow && o.count == 0 && o.timeout == 0 {
+		return nil // a signal is how following for ever ends
+	}
+	return err
 }
 
 func (a *app) lastLog(ctx context.Context, c *local.Client, g local.Group, t *transcript, o logOptions) error {
@@ -248,7 +252,7 @@ func (a *app) followLog(ctx context.Context, c *local.Client, g local.Group, t *
 		case errors.Is(err, errTimeout):
 			return o.timeUp(seen)
 		case err != nil:
-			return o.stopped(ctx, err)
+			return err
 		case !o.wanted(m):
 			continue
 		}
@@ -270,13 +274,4 @@ func (o logOptions) timeUp(seen int) error {
 		err:  fmt.Errorf("only %d of %d lines arrived within %v", seen, o.count, o.timeout),
 		next: "p2pchat peers, to see who is connected",
 	}
-}
-
-// stopped tells an end by a signal, which is how following for ever ends, from an
-// error.
-func (o logOptions) stopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil && o.count == 0 && o.timeout == 0 {
-		return nil
-	}
-	return err
 }

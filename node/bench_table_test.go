@@ -1,0 +1,104 @@
+//go:build linux
+
+package node_test
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+)
+
+// The columns of the table.
+const (
+	p2pchat   = "p2pchat"
+	gossipsub = "gossipsub"
+)
+
+// table collects figures by what they measure, in the order in which they come.
+type table struct {
+	rows []string
+	unit map[string]string
+	cell map[string]map[string]float64 // by row, by system
+	done map[string]bool
+}
+
+// run measures once, whatever -benchtime says: what is measured has its own size.
+func (t *table) run(b *testing.B, name string, f func(b *testing.B)) {
+	b.Run(name, func(b *testing.B) {
+		if t.done[b.Name()] {
+			return
+		}
+		if t.done == nil {
+			t.done = make(map[string]bool)
+		}
+		t.done[b.Name()] = true
+		f(b)
+		b.ReportMetric(0, "ns/op")
+	})
+}
+
+// set notes a figure for the table, and with go test's own.
+func (t *table) set(b *testing.B, system, what string, value float64, unit string) {
+	b.ReportMetric(value, strings.ReplaceAll(what+" "+unit, " ", "-"))
+	if t.cell == nil {
+		t.cell, t.unit = make(map[string]map[string]float64), make(map[string]string)
+	}
+	if t.cell[what] == nil {
+		t.cell[what] = make(map[string]float64)
+		t.rows = append(t.rows, what)
+		t.unit[what] = unit
+	}
+	t.cell[what][system] = value
+}
+
+func (t *table) print(w io.Writer) {
+	if len(t.rows) == 0 {
+		return
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
+	fmt.Fprintf(tw, "\n| What\t| p2pchat\t| GossipSub\t| ratio\t|\n|---\t|---\t|---\t|---\t|\n")
+	for _, what := range t.rows {
+		mine, ok := t.cell[what][p2pchat]
+		base, also := t.cell[what][gossipsub]
+		ratio := ""
+		if ok && also && base != 0 {
+			ratio = fmt.Sprintf("%.2f", mine/base)
+		}
+		fmt.Fprintf(tw, "| %s, %s\t| %s\t| %s\t| %s\t|\n", what, t.unit[what], number(mine, ok), number(base, also), ratio)
+	}
+	fmt.Fprintln(tw)
+	_ = tw.Flush()
+}
+
+// number writes three digits that count.
+func number(f float64, ok bool) string {
+	switch {
+	case !ok:
+		return ""
+	case f != 0 && math.Abs(f) < 100:
+		return fmt.Sprintf("%.3g", f)
+	}
+	return fmt.Sprintf("%.0f", f)
+}
+
+// quantile returns the value below which a share of the samples lies, in
+// milliseconds.
+func quantile(sorted []time.Duration, q float64) float64 {
+	if len(sorted) == 0 {
+		return math.NaN()
+	}
+	return milli(sorted[min(len(sorted)-1, int(float64(len(sorted))*q))])
+}
+
+func milli(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
+
+// median is robust against the one run that something else disturbed.
+func median(list []float64) float64 {
+	slices.Sort(list)
+	return list[len(list)/2]
+}
