@@ -117,6 +117,8 @@ func (t *transcript) line(m local.Message) string {
 		return "— " + who + " joined"
 	case m.Kind == "created":
 		return "— " + who + " created the group"
+	case m.Kind == "named":
+		return "— " + who + " named the group " + cleanName(m.Text)
 	case m.Text == "":
 		return "— " + who + ": " + cleanName(m.Kind)
 	}
