@@ -33,20 +33,28 @@ func (silent) Fatalf(format string, args ...any) {
 // The disk is copied as it would be after a power cut, at random moments, while
 // writers write: everything acknowledged by then is in the copy.
 func TestPebbleCrash(t *testing.T) {
-	points := 300
+	rounds := 8
 	if testing.Short() {
-		points = 60
+		rounds = 1
 	}
-	rng := rand.New(rand.NewPCG(3, 4))
+	for round := range rounds {
+		crashRound(t, rand.New(rand.NewPCG(uint64(round), 4)), 40)
+	}
+}
+
+func crashRound(t *testing.T, rng *rand.Rand, points int) {
 	fs := vfs.NewCrashableMem()
 	ds := pebbleOn(t, fs)
 	defer ds.Close()
 	s := open(t, ds)
-	defer s.Close()
+	defer func() { s.Close() }()
 	r := room(t, s)
 	h := newHistory(rng)
 	for i := range points {
-		if i%15 == 0 { // clocks at random make long chains dear
+		if i%20 == 19 { // crash after clean ends as well, and with short chains
+			s.Close()
+			s = open(t, ds)
+			r = room(t, s)
 			h.writer = newHistory(rng).writer
 		}
 		for range rng.IntN(3) {
@@ -62,7 +70,7 @@ func TestPebbleCrash(t *testing.T) {
 			put(t, r)
 		}
 		copied := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(3) * 50, RNG: rng})
-		afterCrash(t, copied, h, i%50 == 0)
+		afterCrash(t, copied, h, i%20 == 10)
 		if err := commit.Wait(ctx); err != nil {
 			t.Fatal(err)
 		}

@@ -9,7 +9,7 @@
 // is done when its batch is written and Sync has returned. With go-ds-pebble leave
 // the write options alone: its batches are not synced by themselves, and Sync is the
 // one fsync a batch costs. With WithPebbleWriteOptions(pebble.Sync) there are two,
-// and a fifth fewer appends a second at 64 writers. Blocks of 32 KiB under zstd
+// and an eighth fewer appends a second at 64 writers. Blocks of 32 KiB under zstd
 // (pebble.Options.Levels) take a fifth less disk than its defaults: neighbours in
 // the log repeat most of each other's headers.
 //
