@@ -60,24 +60,40 @@ func (r *room) openEpochs() {
 	for progress := true; progress; {
 		progress = false
 		for eid, e := range r.keys.pending {
-			v, rekey, ok := r.set.Rekey(eid)
-			if !ok {
-				continue
+			claims := r.set.Claims(eid)
+			for _, id := range claims {
+				if r.openEpoch(id, eid, e) {
+					progress = true
+				}
 			}
-			delete(r.keys.pending, eid)
-			ep, err := protocol.NewEpoch(r.group, eid, v.Header().Dev, v.Header().Seq, e)
-			if err != nil {
-				r.n.log.Warn("epoch secret refused", "err", err)
-				continue
+			if len(claims) > 0 && !r.keys.held(eid) {
+				r.n.log.Warn("an epoch secret fits none of the rekeys that claim its epoch", "epoch", eid)
 			}
-			r.keys.epochs[eid], r.keys.byTag[ep.Tag()] = ep, ep
-			r.openParents(ep, rekey)
-			progress = true
+			if r.keys.held(eid) {
+				delete(r.keys.pending, eid)
+			}
 		}
 	}
 	for _, rec := range r.records {
 		r.nameFrom(rec)
 	}
+}
+
+// openEpoch takes an epoch in if the secret is the one that a rekey committed to.
+// Anybody can claim an epoch's id; only its author's rekey fits the secret.
+func (r *room) openEpoch(id, eid protocol.ID, e protocol.Secret) bool {
+	v, c, ok := r.set.Get(id)
+	rekey, isRekey := c.(*protocol.Rekey)
+	if !ok || !isRekey || r.keys.held(eid) {
+		return false
+	}
+	ep, err := protocol.NewEpoch(r.group, eid, v.Header().Dev, v.Header().Seq, e)
+	if err != nil {
+		return false
+	}
+	r.keys.epochs[eid], r.keys.byTag[ep.Tag()] = ep, ep
+	r.openParents(ep, rekey)
+	return true
 }
 
 func (r *room) openParents(ep *protocol.Epoch, rekey *protocol.Rekey) {

@@ -21,6 +21,10 @@ const (
 	// syncMost bounds one sync as a whole; the next one goes on where it ended.
 	syncMost = 10 * time.Minute
 
+	// fetchTurn is how long a transfer waits for the one that runs before it begins
+	// beside it: most are done by then.
+	fetchTurn = 5 * time.Second
+
 	// syncServed bounds the syncs served to one peer at a time.
 	syncServed = 3
 	// joinsServed bounds the joins served at a time: each costs several signature checks.
@@ -40,6 +44,9 @@ const (
 	frameEvents = 512
 	// haveFrames bounds the frames of tips one sync reads: 200,000 chains.
 	haveFrames = 256
+
+	// busyWait is how long a sender waits for a disk that is far behind.
+	busyWait = 5 * time.Millisecond
 
 	// gossipQueue is the length of pubsub's queues in messages: at 64 KiB at most
 	// each, and typically 600 bytes.

@@ -38,6 +38,8 @@ type room struct {
 	blocked map[protocol.Key]bool   // identities hidden on this node
 	buckets map[protocol.Key]*bucket
 	digest  digestCache
+	failed  bool      // an append was refused: what was admitted with it is not stored
+	losses  uint64    // log.Failures when the state was last known to fit the log
 	synced  time.Time // when nothing was missing here that a member had
 
 	topics topics
@@ -84,7 +86,7 @@ func (n *Node) openRoom(ctx context.Context, group protocol.ID, meta roomMeta) (
 		set: protocol.NewSet(group), parked: newParking(), recent: recent,
 		keys: newKeyring(group), records: make(map[recordSlot]protocol.VerifiedRecord),
 		names: make(map[protocol.Key]string), buckets: make(map[protocol.Key]*bucket),
-		kick: make(chan struct{}, 1), fetch: make(chan struct{}, 1),
+		losses: log.Failures(), kick: make(chan struct{}, 1), fetch: make(chan struct{}, 1),
 	}
 	return r, r.restore(ctx)
 }
@@ -198,12 +200,45 @@ type intake struct {
 	commit  *storage.Commit // nil where nothing was stored
 }
 
+// append stores what was admitted. The caller holds mu and has called refit.
+func (r *room) append(events ...protocol.Verified) *storage.Commit {
+	commit := r.log.Append(events)
+	r.failed = r.failed || commit.Failed()
+	return commit
+}
+
+// refit makes the room's state fit the log again after a write failed: the set and
+// the memory of recent events hold what the disk does not. The caller holds mu.
+func (r *room) refit() error {
+	losses := r.log.Failures()
+	if !r.failed && losses == r.losses {
+		return nil
+	}
+	control, err := r.log.Control(r.n.ctx)
+	if err != nil {
+		return fmt.Errorf("after a write that failed: %w", err)
+	}
+	set := protocol.NewSet(r.group)
+	for _, e := range control {
+		if err := set.Restore(e.Event); err != nil {
+			return fmt.Errorf("after a write that failed: %w", err)
+		}
+	}
+	r.set, r.roster, r.failed, r.losses = set, nil, false, losses
+	r.recent.Purge()
+	return nil
+}
+
 // ingest is the only door: what a person wrote, what gossip brought and what sync
 // fetched is admitted here, and stored in one order. It does not wait for the disk.
 func (r *room) ingest(from peer.ID, events []protocol.Verified) intake {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var in intake
+	if err := r.refit(); err != nil {
+		r.n.log.Error("events are left to a later sync", "err", err)
+		return in
+	}
 	var accepted []protocol.Verified
 	queue := slices.Clone(events)
 	ahead := make(map[chainKey]protocol.Tip) // where chains end once accepted is appended
@@ -227,7 +262,7 @@ func (r *room) ingest(from peer.ID, events []protocol.Verified) intake {
 	}
 	if len(accepted) > 0 {
 		in.stored = len(accepted)
-		in.commit = r.log.Append(accepted)
+		in.commit = r.append(accepted...)
 	}
 	return in
 }
@@ -239,6 +274,9 @@ var errDuplicate = errors.New("already here")
 func (r *room) admit(v protocol.Verified, ahead map[chainKey]protocol.Tip) (wait protocol.ID, err error) {
 	if r.recent.Contains(v.ID()) {
 		return wait, errDuplicate
+	}
+	if !v.Whole() {
+		return wait, fmt.Errorf("event %s: a copy with parts left out", v.ID())
 	}
 	if v.Header().Chain == protocol.Control {
 		wait, err = r.admitControl(v)

@@ -3,7 +3,9 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"time"
 	"unicode/utf8"
 
 	"github.com/p2pchat/p2pchat/protocol"
@@ -19,11 +21,8 @@ func (n *Node) Send(ctx context.Context, group protocol.ID, text string) (SendRe
 	if err != nil {
 		return SendResult{}, err
 	}
-	v, commit, err := r.say(protocol.KindText, protocol.Content{Text: text})
+	v, err := r.sayDurably(ctx, protocol.KindText, protocol.Content{Text: text})
 	if err != nil {
-		return SendResult{}, fmt.Errorf("send: %w", err)
-	}
-	if err := commit.Wait(ctx); err != nil {
 		return SendResult{}, fmt.Errorf("send: %w", err)
 	}
 	if r.allowGossip(v.Header().Dev) {
@@ -33,10 +32,32 @@ func (n *Node) Send(ctx context.Context, group protocol.ID, text string) (SendRe
 	return SendResult{ID: v.ID(), Peers: len(n.members(r))}, nil
 }
 
+// sayDurably makes a message and waits until it is on disk. Where the disk is far
+// behind it waits before, too.
+func (r *room) sayDurably(ctx context.Context, kind protocol.Kind, c protocol.Content) (protocol.Verified, error) {
+	for {
+		v, commit, err := r.say(kind, c)
+		if err != nil {
+			return v, err
+		}
+		if err = commit.Wait(ctx); !errors.Is(err, storage.ErrBusy) {
+			return v, err
+		}
+		select {
+		case <-ctx.Done():
+			return v, errors.Join(err, ctx.Err())
+		case <-time.After(busyWait):
+		}
+	}
+}
+
 // say makes a message of this device and appends it to its chain.
 func (r *room) say(kind protocol.Kind, c protocol.Content) (protocol.Verified, *storage.Commit, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.refit(); err != nil {
+		return protocol.Verified{}, nil, err
+	}
 	d, _, err := r.draft(kind, protocol.Messages, protocol.MaxMessageRefs)
 	if err != nil {
 		return protocol.Verified{}, nil, err
@@ -50,7 +71,7 @@ func (r *room) say(kind protocol.Kind, c protocol.Content) (protocol.Verified, *
 		return protocol.Verified{}, nil, err
 	}
 	r.recent.Add(v.ID(), struct{}{})
-	return v, r.log.Append([]protocol.Verified{v}), nil
+	return v, r.append(v), nil
 }
 
 // draft begins an event of this device: after its last one, having seen all heads.
@@ -74,6 +95,9 @@ func (r *room) draft(kind protocol.Kind, chain protocol.Chain, refs int) (protoc
 // issue makes a control event of this device and appends it. The caller holds mu
 // and calls settle when it has let go.
 func (r *room) issue(kind protocol.Kind, c protocol.Clear, aside *protocol.Aside) (protocol.Verified, *storage.Commit, error) {
+	if err := r.refit(); err != nil {
+		return protocol.Verified{}, nil, err
+	}
 	d, me, err := r.draft(kind, protocol.Control, protocol.MaxControlRefs)
 	if err != nil {
 		return protocol.Verified{}, nil, err
@@ -100,7 +124,7 @@ func (r *room) issue(kind protocol.Kind, c protocol.Clear, aside *protocol.Aside
 	r.roster = nil
 	r.learnKeys(v)
 	r.recent.Add(v.ID(), struct{}{})
-	return v, r.log.Append([]protocol.Verified{v}), nil
+	return v, r.append(v), nil
 }
 
 // finish waits until issued events are durable, and only then tells the others.
@@ -178,7 +202,7 @@ func (r *room) found(ctx context.Context, genesis protocol.Verified, name string
 	if err := r.set.Add(genesis); err != nil {
 		return nil, nil, err
 	}
-	r.log.Append([]protocol.Verified{genesis})
+	r.append(genesis)
 	e, err := protocol.NewSecret(rand.Reader)
 	if err != nil {
 		return nil, nil, err

@@ -78,6 +78,21 @@ func (h *Header) encode() []byte {
 	return marshal(m)
 }
 
+// plain says whether an encoded header holds the fields of h and no others, by
+// counting: a CBOR map of up to 23 pairs says how many in its first byte.
+func (h *Header) plain(raw []byte) bool {
+	fields := byte(7) // v, kind, dev, chain, seq, hlc, body_len are always there
+	for _, there := range []bool{
+		h.Exp != 0, !h.Prev.IsZero(), len(h.Refs) > 0, !h.Auth.IsZero(), h.Epoch != EpochTag{}, h.Step != 0,
+		h.N != [16]byte{}, !h.BodyHash.IsZero(),
+	} {
+		if there {
+			fields++
+		}
+	}
+	return len(raw) > 0 && raw[0] == 0xa0+fields
+}
+
 // wire returns the header as it travels: without the body's hash if the body
 // travels along.
 func (e *Event) wire() []byte {

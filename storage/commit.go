@@ -26,6 +26,16 @@ func (c *Commit) finish(err error) {
 	close(c.done)
 }
 
+// Failed says whether the commit has failed already, without waiting.
+func (c *Commit) Failed() bool {
+	select {
+	case <-c.done:
+		return c.err != nil
+	default:
+		return false
+	}
+}
+
 // Wait returns nil once everything is written and synced: it survives kill -9 then,
 // and a power cut as far as the datastore's Sync does. An error wraps ErrNotStored
 // and the driver's. When ctx ends first, the write goes on.

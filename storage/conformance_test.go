@@ -164,7 +164,7 @@ func testDisplay(t *testing.T, make func(testing.TB) datastore.Batching) {
 	r := room(t, open(t, make(t)))
 	d := newDevice()
 	var all []protocol.Verified
-	for _, from := range []uint64{0, 1, 63, 64, 4095, 4096, 1 << 20, 1 << 30, 1<<41 - 1, 1 << 41, protocol.MaxHLC - 700} {
+	for _, from := range []uint64{0, 1, 63, 64, 4095, 4096, 1 << 20, 1 << 30, 1<<41 - 1, 1<<41 + 350, protocol.MaxHLC - 700} {
 		n := 1
 		if from >= 1<<30 {
 			n = 330 // more in a bucket than is read over

@@ -35,7 +35,7 @@ const (
 	// moves its predecessors in the display. It is more than anybody writes before
 	// noticing that the clock is wrong, and bounds what a device that counts
 	// backwards can make everybody else write.
-	maxLower = 1024
+	maxLower = 256
 
 	// MaxPage bounds what one call of a paging read returns.
 	MaxPage = 10_000

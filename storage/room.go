@@ -109,6 +109,14 @@ func (r *Room) Count() uint64 {
 	return r.committed.count
 }
 
+// Failures rises whenever events that were appended are given up because a write
+// failed: who remembers what it appended has to look again.
+func (r *Room) Failures() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.epoch
+}
+
 // Changed returns a channel that is closed at the next commit. Ask for it before
 // reading, or a commit in between goes unnoticed.
 func (r *Room) Changed() <-chan struct{} {

@@ -3,6 +3,7 @@ package profile
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -227,9 +228,10 @@ func TestDiskReallyFull(t *testing.T) {
 	s := open(t, home)
 	var acknowledged int
 	var err error
-	value := strings.Repeat("x", 32<<10)
+	value := make([]byte, 32<<10) // random: the store compresses
 	for ; err == nil && acknowledged < 1000; acknowledged++ {
-		err = commit(t.Context(), s, "/n/"+strconv.Itoa(acknowledged), value+strconv.Itoa(acknowledged))
+		_, _ = rand.Read(value)
+		err = commit(t.Context(), s, "/n/"+strconv.Itoa(acknowledged), string(value)+strconv.Itoa(acknowledged))
 	}
 	acknowledged--
 	if !errors.Is(err, ErrDiskFull) {
