@@ -88,11 +88,11 @@ type round struct {
 	crowd   *crowd
 	began   time.Time
 	next    atomic.Int64
-	sent    []atomic.Int64  // when, after began, by message
-	left    []atomic.Int32  // how many have not heard it, by message
-	done    []chan struct{} // closed when all have heard it
-	heard   atomic.Int64    // deliveries
-	whole   atomic.Int64    // messages that all have heard
+	sent    []atomic.Int64 // when, after began, by message
+	left    []atomic.Int32 // how many have not heard it, by message
+	again   chan struct{}  // a token for every message that all have heard
+	heard   atomic.Int64   // deliveries
+	whole   atomic.Int64   // messages that all have heard
 	failed  atomic.Pointer[error]
 	samples [][]time.Duration // by node
 }
@@ -106,13 +106,13 @@ var filler = func() string {
 // begin starts a round of at most most messages.
 func (c *crowd) begin(most int) *round {
 	r := &round{
-		crowd: c, began: time.Now(), sent: make([]atomic.Int64, most), left: make([]atomic.Int32, most),
-		done: make([]chan struct{}, most), samples: make([][]time.Duration, len(c.say)),
+		crowd: c, sent: make([]atomic.Int64, most), left: make([]atomic.Int32, most),
+		again: make(chan struct{}, most), samples: make([][]time.Duration, len(c.say)),
 	}
 	for i := range most {
 		r.left[i].Store(int32(len(c.say) - 1))
-		r.done[i] = make(chan struct{})
 	}
+	r.began = time.Now()
 	c.round.Store(r)
 	return r
 }
@@ -147,7 +147,7 @@ func (c *crowd) hear(at int, text string) {
 	r.heard.Add(1)
 	if r.left[i].Add(-1) == 0 {
 		r.whole.Add(1)
-		close(r.done[i])
+		r.again <- struct{}{}
 	}
 }
 
@@ -266,10 +266,22 @@ func (c *crowd) follow(at int, n *node.Node, club protocol.ID) {
 	}
 }
 
+// roomy gives GossipSub the queues that p2pchat gives it: with the default ones it
+// drops messages before it is busy.
+var roomy = []pubsub.Option{pubsub.WithPeerOutboundQueueSize(1024), pubsub.WithValidateQueueSize(1024)}
+
 // plain is GossipSub as it comes: signed, not encrypted, not stored.
-var plain = system{gossipsub, func(c *crowd) {
+func plain(o ...pubsub.Option) system {
+	return system{gossipsub, func(c *crowd) { c.gossip(o) }}
+}
+
+func (c *crowd) gossip(o []pubsub.Option) {
+	buffer := 32 // the default
+	if len(o) > 0 {
+		buffer = 1024
+	}
 	for i, h := range c.hosts {
-		ps, err := pubsub.NewGossipSub(c.stop, h, pubsub.WithMessageSignaturePolicy(pubsub.StrictSign))
+		ps, err := pubsub.NewGossipSub(c.stop, h, append([]pubsub.Option{pubsub.WithMessageSignaturePolicy(pubsub.StrictSign)}, o...)...)
 		if err != nil {
 			c.Fatal(err)
 		}
@@ -277,7 +289,7 @@ var plain = system{gossipsub, func(c *crowd) {
 		if err != nil {
 			c.Fatal(err)
 		}
-		sub, err := topic.Subscribe()
+		sub, err := topic.Subscribe(pubsub.WithBufferSize(buffer))
 		if err != nil {
 			c.Fatal(err)
 		}
@@ -293,4 +305,4 @@ var plain = system{gossipsub, func(c *crowd) {
 		}()
 	}
 	c.connect()
-}}
+}

@@ -100,6 +100,20 @@ func (c meteredConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// The TCP transport asks a connection for these.
+
+func (c meteredConn) SetKeepAlive(on bool) error {
+	return c.Conn.(interface{ SetKeepAlive(bool) error }).SetKeepAlive(on)
+}
+
+func (c meteredConn) SetKeepAlivePeriod(d time.Duration) error {
+	return c.Conn.(interface{ SetKeepAlivePeriod(time.Duration) error }).SetKeepAlivePeriod(d)
+}
+
+func (c meteredConn) SetLinger(sec int) error {
+	return c.Conn.(interface{ SetLinger(int) error }).SetLinger(sec)
+}
+
 // meteredHost looks into the pubsub streams that others opened to this host.
 type meteredHost struct {
 	host.Host

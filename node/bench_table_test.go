@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -71,8 +73,9 @@ func (t *table) print(w io.Writer) {
 		}
 		fmt.Fprintf(tw, "| %s, %s\t| %s\t| %s\t| %s\t|\n", what, t.unit[what], number(mine, ok), number(base, also), ratio)
 	}
-	fmt.Fprintln(tw)
 	_ = tw.Flush()
+	load, _ := os.ReadFile("/proc/loadavg")
+	fmt.Fprintf(w, "\n%d cores; load average at the end %s\n", runtime.NumCPU(), load)
 }
 
 // number writes three digits that count.

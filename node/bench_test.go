@@ -43,7 +43,9 @@ func benchHistory() int { return envInt("P2PCHAT_BENCH_MESSAGES", 100_000) }
 
 // benchTime is how long the maximum rate is held, and a fourth of how long live
 // messages are timed.
-func benchTime() time.Duration { return time.Duration(envInt("P2PCHAT_BENCH_SECONDS", 5)) * time.Second }
+func benchTime() time.Duration {
+	return time.Duration(envInt("P2PCHAT_BENCH_SECONDS", 5)) * time.Second
+}
 
 // BenchmarkGoals measures what docs/benchmarks.md sets as goals and prints a table.
 // Run it once: -benchtime=1x.
@@ -51,15 +53,18 @@ func BenchmarkGoals(b *testing.B) {
 	t := new(table)
 	for _, n := range benchCrowds() {
 		b.Run("nodes="+strconv.Itoa(n), func(b *testing.B) {
-			for _, s := range []system{ours(-1), plain} {
-				t.run(b, s.name, func(b *testing.B) { benchChat(b, t, s, n) })
-			}
+			t.run(b, "live/p2pchat", func(b *testing.B) { benchLive(b, t, ours(-1), n) })
+			t.run(b, "live/gossipsub", func(b *testing.B) { benchLive(b, t, plain(), n) })
+			t.run(b, "max/p2pchat", func(b *testing.B) { benchFull(b, t, ours(-1), n) })
+			t.run(b, "max/gossipsub", func(b *testing.B) { benchFull(b, t, plain(), n) })
+			t.run(b, "max/gossipsub-roomy", func(b *testing.B) { benchFull(b, t, plain(roomy...), n) })
 		})
 	}
 	b.Run("burst", func(b *testing.B) {
 		t.run(b, "rate=5", func(b *testing.B) { benchBurst(b, t, ours(0), "burst of 5,000 at 8") })
 		t.run(b, "rate=none", func(b *testing.B) { benchBurst(b, t, ours(-1), "burst, no gossip rate") })
-		t.run(b, "gossipsub", func(b *testing.B) { benchBurst(b, t, plain, "burst of 5,000 at 8") })
+		t.run(b, "gossipsub", func(b *testing.B) { benchBurst(b, t, plain(), "burst of 5,000 at 8") })
 	})
+	t.run(b, "profile", func(b *testing.B) { benchProfile(b, t) })
 	t.print(os.Stdout)
 }

@@ -158,10 +158,16 @@ func (d *discovery) dial(p peer.ID, how string) {
 func (d *discovery) foundBy(p peer.ID, outbound bool) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if how, ok := d.how[p]; ok && outbound {
+	how, ok := d.how[p]
+	switch {
+	case !outbound:
+		return "inbound"
+	case ok:
 		return how
+	case d.dht != nil: // it dials by itself what it asks
+		return "dht"
 	}
-	return "inbound"
+	return "host"
 }
 
 func (d *discovery) lost(p peer.ID) {

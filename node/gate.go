@@ -48,6 +48,15 @@ func (g *gate) admit(p peer.ID, topics map[string]bool) error {
 	if known {
 		return nil
 	}
+	return g.announce(p)
+}
+
+// announce tells pubsub of an admitted peer. After another hello it is told again:
+// the peer's pubsub may be a new one. It ignores whom it is connected to.
+func (g *gate) announce(p peer.ID) error {
+	if !g.has(p) {
+		return nil
+	}
 	return g.emit.Emit(event.EvtPeerProtocolsUpdated{Peer: p, Added: []protocol.ID{gossipProtocol}})
 }
 

@@ -227,6 +227,9 @@ func (n *Node) meet(p peer.ID, theirs protocol.Role, h *protocol.Hello, list []p
 // members only.
 func (n *Node) met(p peer.ID, list []proven, delay time.Duration) {
 	n.refreshGate(p)
+	if err := n.gate.announce(p); err != nil {
+		n.log.Warn("pubsub gate", "peer", p, "err", err)
+	}
 	for _, v := range list {
 		n.wantSync(v.room, p, delay)
 	}

@@ -45,7 +45,7 @@ func (n *Node) openHost(ctx context.Context) error {
 		libp2p.DisableRelay(), libp2p.DisableMetrics(),
 	}
 	if n.cfg.DHT == DHTOff {
-		opts = append(opts, libp2p.ConnectionGater(subnetGater{}))
+		opts = append(opts, libp2p.ConnectionGater(subnetGater{}), libp2p.MultiaddrResolver(noNames{}))
 	}
 	h, err := libp2p.New(opts...)
 	if err != nil {
@@ -137,7 +137,7 @@ func (n *Node) peerKey(ctx context.Context) (crypto.PrivKey, error) {
 type subnetGater struct{}
 
 // ErrOutside says that an address lies outside the local subnets while the DHT is off.
-var ErrOutside = errors.New("the address is outside the local subnets")
+var ErrOutside = errors.New("the address is outside the local subnets, which nothing leaves while the DHT is off; with DHT community it is dialled")
 
 func local(a ma.Multiaddr) bool {
 	ip, err := manet.ToIP(a)
@@ -167,3 +167,15 @@ func (subnetGater) InterceptSecured(network.Direction, peer.ID, network.ConnMult
 }
 
 func (subnetGater) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }
+
+// noNames keeps names in addresses from being looked up: the question would leave
+// the subnet before the gater sees where the answer leads.
+type noNames struct{}
+
+func (noNames) ResolveDNSAddr(context.Context, peer.ID, ma.Multiaddr, int, int) ([]ma.Multiaddr, error) {
+	return nil, ErrOutside
+}
+
+func (noNames) ResolveDNSComponent(context.Context, ma.Multiaddr, int) ([]ma.Multiaddr, error) {
+	return nil, ErrOutside
+}

@@ -228,6 +228,7 @@ func TestWhoWasAwayCatchesUpFromAnyone(t *testing.T) {
 	ana.wake()
 	cleo.send(club, "and on")
 	ana.await(club, 52)
+	bo.await(club, 52)
 	agree(t, club, 52, ana, bo, cleo)
 }
 

@@ -139,8 +139,11 @@ func (ps *peers) all() []peer.ID {
 
 // watchConnections keeps peers in step with the network and starts hellos.
 func (n *Node) watchConnections() {
+	var turn sync.Mutex // or an old connection's end could undo a new one's beginning
 	bundle := &network.NotifyBundle{
 		ConnectedF: func(_ network.Network, c network.Conn) {
+			turn.Lock()
+			defer turn.Unlock()
 			p, outbound := c.RemotePeer(), c.Stat().Direction == network.DirOutbound
 			n.peers.connected(p, n.disc.foundBy(p, outbound))
 			if outbound {
@@ -148,6 +151,8 @@ func (n *Node) watchConnections() {
 			}
 		},
 		DisconnectedF: func(net network.Network, c network.Conn) {
+			turn.Lock()
+			defer turn.Unlock()
 			p := c.RemotePeer()
 			if net.Connectedness(p) == network.Connected {
 				return
@@ -160,7 +165,9 @@ func (n *Node) watchConnections() {
 	n.host.Network().Notify(bundle)
 	n.onClose(func() error { n.host.Network().StopNotify(bundle); return nil })
 	for _, c := range n.host.Network().Conns() { // a lent host may be connected already
-		bundle.ConnectedF(n.host.Network(), c)
+		p := c.RemotePeer()
+		n.peers.connected(p, n.disc.foundBy(p, true))
+		n.spawn(func(ctx context.Context) { n.greet(ctx, p) }) // whoever dialled greeted the node before this one
 	}
 }
 

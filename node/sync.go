@@ -88,12 +88,12 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire) error {
 		n.agreed(r, w.peer(), wholeOf(open))
 		return nil
 	}
-	// One transfer a room at a time, or several peers send the same.
+	// One transfer a room at a time, or several peers send the same; but a peer that
+	// never finishes must not keep the others out.
 	select {
 	case r.fetch <- struct{}{}:
 		defer func() { <-r.fetch }()
-	case <-time.After(syncIdle / 2):
-		return errors.New("another transfer is running")
+	case <-time.After(fetchTurn):
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -78,7 +78,7 @@ func (a *app) runChat(ctx context.Context, c *local.Client, g local.Group) error
 		}
 	}
 	if isTerminal(a.stdin) {
-		a.note("— %s, %d members, %d online. /quit ends.", cleanName(g.Name), g.Members, g.Online)
+		a.note("— %s: members %d, online %d. /quit ends.", cleanName(g.Name), g.Members, g.Online)
 	}
 	return ch.run(ctx, cursor)
 }
