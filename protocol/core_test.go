@@ -154,19 +154,26 @@ func TestUsable(t *testing.T) {
 		{"its secret is not here", []Candidate{{ID: id(1), Current: true}}, ID{}, false},
 		{"somebody was removed since", []Candidate{{ID: id(1), Held: true}}, ID{}, false},
 		{"a descendant replaces it, though its author is junior", []Candidate{
-			held(Candidate{ID: id(1)}), held(Candidate{ID: id(2), Parents: []ID{id(1)}, Rank: Member, Depth: 1})}, id(2), true},
+			held(Candidate{ID: id(1)}), held(Candidate{ID: id(2), Parents: []ID{id(1)}, Rank: Member, Depth: 1}),
+		}, id(2), true},
 		{"but not one whose secret is not here", []Candidate{
-			held(Candidate{ID: id(1)}), {ID: id(2), Parents: []ID{id(1)}, Depth: 1, Current: true}}, id(1), true},
+			held(Candidate{ID: id(1)}), {ID: id(2), Parents: []ID{id(1)}, Depth: 1, Current: true},
+		}, id(1), true},
 		{"it reaches through one that is not here", []Candidate{
-			held(Candidate{ID: id(1)}), {ID: id(2), Parents: []ID{id(1)}}, held(Candidate{ID: id(3), Parents: []ID{id(2)}, Rank: Member})}, id(3), true},
+			held(Candidate{ID: id(1)}), {ID: id(2), Parents: []ID{id(1)}}, held(Candidate{ID: id(3), Parents: []ID{id(2)}, Rank: Member}),
+		}, id(3), true},
 		{"of forked ones, the most senior author's", []Candidate{
-			held(Candidate{ID: id(1), Rank: Member, Depth: 5}), held(Candidate{ID: id(2), Rank: Admin})}, id(2), true},
+			held(Candidate{ID: id(1), Rank: Member, Depth: 5}), held(Candidate{ID: id(2), Rank: Admin}),
+		}, id(2), true},
 		{"then the deepest", []Candidate{
-			held(Candidate{ID: id(1), Rank: Admin}), held(Candidate{ID: id(2), Rank: Admin, Depth: 1})}, id(2), true},
+			held(Candidate{ID: id(1), Rank: Admin}), held(Candidate{ID: id(2), Rank: Admin, Depth: 1}),
+		}, id(2), true},
 		{"then the lowest id", []Candidate{
-			held(Candidate{ID: id(2), Rank: Admin}), held(Candidate{ID: id(1), Rank: Admin})}, id(1), true},
+			held(Candidate{ID: id(2), Rank: Admin}), held(Candidate{ID: id(1), Rank: Admin}),
+		}, id(1), true},
 		{"parents in a circle, which nobody honest makes, do not hang it", []Candidate{
-			held(Candidate{ID: id(1), Parents: []ID{id(2)}}), held(Candidate{ID: id(2), Parents: []ID{id(1)}}), held(Candidate{ID: id(3), Rank: Member})}, id(3), true},
+			held(Candidate{ID: id(1), Parents: []ID{id(2)}}), held(Candidate{ID: id(2), Parents: []ID{id(1)}}), held(Candidate{ID: id(3), Rank: Member}),
+		}, id(3), true},
 	} {
 		for range 3 {
 			got, ok := Usable(c.all)

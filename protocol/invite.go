@@ -159,6 +159,9 @@ func ParseJoinRequest(group ID, data []byte) (JoinRequest, error) {
 	if err := r.Cert.Verify(); err != nil {
 		return r, fmt.Errorf("join request: %w", err)
 	}
+	if _, err := kem(true).NewPublicKey(r.Box); err != nil {
+		return r, fmt.Errorf("join request: key for the welcome: %w", ErrBadKey)
+	}
 	if err := r.Proof.Verify(group, r.Invite, r.Cert); err != nil {
 		return r, err
 	}

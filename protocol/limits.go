@@ -19,7 +19,8 @@ const (
 	MaxMessageRefs = 8
 	// MaxFounders bounds the founders of a group: each can never be removed.
 	MaxFounders = 7
-	// MaxDevices bounds the devices of one identity.
+	// MaxDevices bounds the devices of one identity: each brings two chains, and
+	// control events of its own.
 	MaxDevices = 8
 	// MaxCut bounds the entries of a cut: two chains and some fork tips a device.
 	MaxCut = 64
@@ -36,6 +37,9 @@ const (
 	// MaxRecordSize bounds the value of a record in bytes: a hybrid prekey is
 	// 1,216 bytes, a sealed profile less.
 	MaxRecordSize = 2 << 10
+	// MaxRecordType bounds the types of records, so that one device cannot fill
+	// everybody's memory with types that nobody knows.
+	MaxRecordType = 32
 	// MaxLinkAddrs bounds the addresses in an invite link, to keep it scannable.
 	MaxLinkAddrs = 4
 	// MaxLinkSize bounds the text of a link in characters.

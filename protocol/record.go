@@ -84,6 +84,9 @@ func VerifyRecord(group ID, wire []byte) (VerifiedRecord, error) {
 	if err := unmarshal(wire, &r); err != nil {
 		return VerifiedRecord{}, fmt.Errorf("record: %w", err)
 	}
+	if r.Type == 0 || r.Type > MaxRecordType {
+		return VerifiedRecord{}, fmt.Errorf("record: %w", malformed("type %d: from 1 to %d", r.Type, MaxRecordType))
+	}
 	if len(r.Value) == 0 || len(r.Value) > MaxRecordSize || r.Number >= MaxSeq {
 		return VerifiedRecord{}, fmt.Errorf("record: %w", malformed("value of %d bytes or number %d", len(r.Value), r.Number))
 	}

@@ -34,6 +34,9 @@ func (s *Set) static(n *node) error {
 	case *Lift:
 		return notSelf(n, c.Target)
 	case *DeviceAdd:
+		if s.devicesOf(n, c.Cert) >= MaxDevices {
+			return invalid("an identity has at most %d devices", MaxDevices)
+		}
 		return staticOwn(n, c.Cert.Root, s.signed(c.Cert.Verify))
 	case *DeviceRevoke:
 		return staticOwn(n, c.Root, s.signed(c.Verify))
@@ -175,6 +178,20 @@ func (s *Set) staticGrant(n *node, g *Grant) error {
 	return nil
 }
 
+// devicesOf counts the other devices that the past certifies for an identity.
+func (s *Set) devicesOf(n *node, c Cert) int {
+	others := make(map[Key]bool)
+	s.walk(n.cites, func(i int32) bool {
+		for _, known := range certsIn(s.nodes[i].clear) {
+			if known.Root == c.Root && known.Dev != c.Dev {
+				others[known.Dev] = true
+			}
+		}
+		return true
+	})
+	return len(others)
+}
+
 func (s *Set) staticAdmission(n *node, g *Grant) error {
 	i, ok := s.index[g.Invite]
 	if !ok || !s.reaches(n.cites, i) {
@@ -186,6 +203,8 @@ func (s *Set) staticAdmission(n *node, g *Grant) error {
 		return invalid("an admission by what is not an invite")
 	case in.Rank != g.Rank:
 		return invalid("an admission to rank %s by an invite to %s", g.Rank, in.Rank)
+	case s.devicesOf(n, *g.Cert) >= MaxDevices:
+		return invalid("an identity has at most %d devices", MaxDevices)
 	case in.IssuerAdmits && s.nodes[i].by != n.by:
 		return invalid("only who issued the invite admits by it")
 	}

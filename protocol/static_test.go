@@ -197,6 +197,31 @@ func TestARevocationIsOnesOwn(t *testing.T) {
 	w.refuse("bad device certificate", bob, KindDeviceAdd, &DeviceAdd{Cert: c})
 }
 
+func TestAnIdentityHasSoManyDevices(t *testing.T) {
+	w := newWorld(t)
+	bob := w.join("bob", Member)
+	last := bob
+	for range MaxDevices - 1 {
+		next := last.second(w.group)
+		w.act(last, KindDeviceAdd, &DeviceAdd{Cert: next.id.Cert()})
+		last = next // a new device adds the next one: the bound is the identity's, not a chain's
+	}
+	w.refuse("at most 8 devices", last, KindDeviceAdd, &DeviceAdd{Cert: last.second(w.group).id.Cert()})
+	w.act(last, KindDeviceAdd, &DeviceAdd{Cert: bob.id.Cert()}) // one that is certified already is no other
+}
+
+func TestARecordIsOfAKnownRangeOfTypes(t *testing.T) {
+	me := newWorld(t).ana.id
+	for _, kind := range []RecordType{0, MaxRecordType + 1} {
+		if _, err := (Record{Type: kind, Number: 1, Value: []byte{1}}).Sign(ID{1}, me.Signer()); !errors.Is(err, ErrMalformed) {
+			t.Errorf("type %d: %v", kind, err)
+		}
+	}
+	if _, err := (Record{Type: MaxRecordType, Number: 1, Value: []byte{1}}).Sign(ID{1}, me.Signer()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAnInviteIsRevokedByWhoHasSeenIt(t *testing.T) {
 	w := newWorld(t)
 	_, in := w.invite(w.ana, "one", Member)
