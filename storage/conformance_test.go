@@ -27,11 +27,23 @@ func TestConformance(t *testing.T) {
 		name string
 		run  func(*testing.T, func(testing.TB) datastore.Batching)
 	}{
-		{"every path", testEveryPath}, {"paging", testPaging}, {"display", testDisplay},
-		{"shuffled", testShuffled}, {"backwards", testBackwards}, {"branches", testBranchesBackwards},
-		{"forks", testForks}, {"refused", testRefused}, {"records", testRecords}, {"values", testValues},
-		{"reopen", testReopen}, {"writers", testWriters}, {"closed", testClosed}, {"formats", testFormats},
-		{"damaged", testDamaged}, {"followers", testFollowers}, {"control", testControl},
+		{"every path", testEveryPath},
+		{"paging", testPaging},
+		{"display", testDisplay},
+		{"shuffled", testShuffled},
+		{"backwards", testBackwards},
+		{"branches", testBranchesBackwards},
+		{"forks", testForks},
+		{"refused", testRefused},
+		{"records", testRecords},
+		{"values", testValues},
+		{"reopen", testReopen},
+		{"writers", testWriters},
+		{"closed", testClosed},
+		{"formats", testFormats},
+		{"damaged", testDamaged},
+		{"followers", testFollowers},
+		{"control", testControl},
 	}
 	for _, ds := range datastores {
 		for _, c := range cases {
