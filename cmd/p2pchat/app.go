@@ -49,8 +49,8 @@ func (a *app) run(ctx context.Context, args []string) int {
 // client asks whoever holds the profile; it must be closed. verb says what for,
 // and lasting whether this process stays until somebody ends it.
 func (a *app) client(ctx context.Context, verb string, lasting bool) (*local.Client, error) {
-	if !profile.Exists(a.home) {
-		return nil, fmt.Errorf("%w in %s", profile.ErrNoProfile, a.home)
+	if err := profile.Check(a.home); err != nil {
+		return nil, err
 	}
 	c := local.NewClient(local.Options{
 		Home: a.home, Verb: verb, Lasting: lasting, Network: a.net, Open: a.open,

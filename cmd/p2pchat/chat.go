@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -24,9 +23,10 @@ func newChat(a *app) *cobra.Command {
 		Use:   "chat GROUP",
 		Short: "Chat line by line",
 		Long: `Chat prints the newest lines and then new ones as they arrive, and sends every line
-you type. The end of input (Ctrl-D) or /quit ends it. A line that begins with / is a
-command; type // for a message that begins with one.`,
-		Args: args(1, 1, "GROUP"),
+you type. The end of input (Ctrl-D) or /quit ends it, and /help says so. Every other
+line is a message, also one that begins with /; to say /quit itself, type //quit.`,
+		Example: "  p2pchat chat \"Hiking club\"\n  p2pchat chat grp_abcdefgh",
+		Args:    args(1, 1, "GROUP"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			return a.with(ctx, "chat", true, func(c *local.Client) error {
@@ -78,7 +78,11 @@ func (a *app) runChat(ctx context.Context, c *local.Client, g local.Group) error
 		}
 	}
 	if isTerminal(a.stdin) {
-		a.note("— %s: members %d, online %d. /quit ends.", cleanName(g.Name), g.Members, g.Online)
+		online := ""
+		if g.Online > 0 { // this node may have begun just now, and not know yet
+			online = fmt.Sprintf(", online %d", g.Online)
+		}
+		a.note("— %s: members %d%s. /quit ends, /help says more.", cleanName(g.Name), g.Members, online)
 	}
 	return ch.run(ctx, cursor)
 }
@@ -131,37 +135,43 @@ func (ch *chat) follow(ctx context.Context, cursor uint64) error {
 	return nil
 }
 
+// The commands of a chat. Whatever else begins with / is a message, because it may
+// be a pasted path or comment.
+const (
+	quitCommand = "/quit"
+	helpCommand = "/help"
+)
+
 // read sends what is typed, until the end of input.
 func (ch *chat) read(ctx context.Context) error {
-	in := bufio.NewReaderSize(ch.a.stdin, protocol.MaxTextSize+2)
-	for {
-		b, err := in.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
-			return fmt.Errorf("a line is too long: %w: at most %d bytes", protocol.ErrTooLarge, protocol.MaxTextSize)
-		}
-		line := strings.TrimRight(string(b), "\r\n")
-		if line == "/quit" {
-			return nil
-		}
-		ch.say(ctx, line)
+	in := newLineReader(ch.a.stdin)
+	for ctx.Err() == nil {
+		line, err := in.next()
+		line = strings.TrimSuffix(line, "\r")
 		switch {
-		case errors.Is(err, io.EOF) || ctx.Err() != nil:
+		case errors.Is(err, io.EOF), err == nil && line == quitCommand:
 			return nil
+		case errors.Is(err, protocol.ErrTooLarge):
+			ch.a.note("— not sent: %v", err)
 		case err != nil:
-			return fmt.Errorf("stdin: %w", err)
+			return err
+		default:
+			ch.say(ctx, line)
 		}
 	}
+	return nil
 }
 
 // say sends a line. An error is shown and the chat goes on: the next line may work.
 func (ch *chat) say(ctx context.Context, line string) {
-	switch {
-	case strings.TrimSpace(line) == "":
+	switch line {
+	case helpCommand:
+		ch.a.note("— every line is sent to %s; /quit or Ctrl-D ends, //quit says /quit", cleanName(ch.group.Name))
 		return
-	case strings.HasPrefix(line, "//"):
+	case "/" + quitCommand, "/" + helpCommand:
 		line = line[1:]
-	case line[0] == '/':
-		ch.a.note("— unknown command %s; /quit ends, and // begins a message with /", cleanName(strings.Fields(line)[0]))
+	}
+	if strings.TrimSpace(line) == "" {
 		return
 	}
 	ch.mu.Lock()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -83,13 +84,39 @@ func TestTwoOfOneNameCarryATag(t *testing.T) {
 	}
 }
 
+func TestSpanIsWrittenAsPeopleDo(t *testing.T) {
+	for in, want := range map[string]string{"168h": "7d", "1w": "7d", "1m": "1m", "90s": "1m30s", "2h": "2h", "200ms": "200ms", "10m": "10m"} {
+		var s span
+		if err := s.Set(in); err != nil || s.String() != want {
+			t.Errorf("%s is written %s, want %s (%v)", in, &s, want, err)
+		}
+	}
+}
+
+// --json prints what could drive a terminal escaped, and means the same.
+func TestJSONDoesNotDriveTheTerminal(t *testing.T) {
+	const in = "a\x1b\x7f\u0085\u009b31m\u202egnp\u2066\u200fü😀\u2028"
+	var out strings.Builder
+	a := &app{stdout: &out}
+	if err := a.printJSON(map[string]string{"text": in}); err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"text":"a\u001b\u007f\u0085\u009b31m\u202egnp\u2066\u200fü😀\u2028"}` + "\n"; out.String() != want {
+		t.Errorf("got %s, want %s", out.String(), want)
+	}
+	var got map[string]string
+	if err := json.Unmarshal([]byte(out.String()), &got); err != nil || got["text"] != in {
+		t.Errorf("read back: %q, %v", got["text"], err)
+	}
+}
+
 func TestParseSpan(t *testing.T) {
-	for in, want := range map[string]time.Duration{"12h": 12 * time.Hour, "7d": 168 * time.Hour, "90s": 90 * time.Second} {
+	for in, want := range map[string]time.Duration{"12h": 12 * time.Hour, "7d": 168 * time.Hour, "90s": 90 * time.Second, "2w": 336 * time.Hour} {
 		if got, err := parseSpan(in); err != nil || got != want {
 			t.Errorf("parseSpan(%q) = %v, %v", in, got, err)
 		}
 	}
-	for _, in := range []string{"", "d", "-1h", "0s", "soon", "99999999d"} {
+	for _, in := range []string{"", "d", "-1h", "0s", "soon", "99999999d", "99999999w", "-1d"} {
 		if got, err := parseSpan(in); err == nil {
 			t.Errorf("parseSpan(%q) = %v", in, got)
 		}

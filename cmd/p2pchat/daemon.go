@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
-	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
 )
 
 func newDaemon(a *app) *cobra.Command {
@@ -18,8 +17,9 @@ func newDaemon(a *app) *cobra.Command {
 		Use:   "daemon",
 		Short: "Keep the profile online",
 		Long: `Daemon keeps the profile online until it is told to end, and prints ready once other
-commands can use it. A chat that is open does the same.`,
-		Args: args(0, 0, ""),
+commands can use it. A chat that is open does the same while it lasts.`,
+		Example: "  p2pchat daemon\n  nohup p2pchat daemon > /dev/null 2>&1 &    # until kill, or the end of the session",
+		Args:    args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			return a.with(ctx, "daemon", true, func(c *local.Client) error {
@@ -28,7 +28,10 @@ commands can use it. A chat that is open does the same.`,
 					return err
 				}
 				if !c.Holds() && h.Lasting {
-					return &profile.HeldError{Home: a.home, Verb: h.Verb, PID: h.PID}
+					return &nextError{
+						err:  fmt.Errorf("`p2pchat %s` (pid %d) already serves this profile, and commands use it", h.Verb, h.PID),
+						next: "p2pchat status",
+					}
 				}
 				if err := c.Hold(ctx); err != nil { // a short command may be on its way out
 					return err
@@ -69,14 +72,14 @@ func statusText(s local.Status, self bool) string {
 	fmt.Fprintf(&b, "peer    %s\nheld by %s\nlisten  %s\nmdns    %s\ndht     %s\npeers   %d",
 		s.PeerID, holder, strings.Join(s.Listen, "\n        "), s.MDNS, s.DHT, s.Peers)
 	for _, g := range s.Groups {
-		fmt.Fprintf(&b, "\n%s: %d of %d members online, %d events, %d waiting, %s",
-			cleanName(g.Name), g.Online, g.Members, g.Events, g.Parked, synced(g.LastSync))
+		fmt.Fprintf(&b, "\n%s: members %s; events %d, waiting %d; %s",
+			cleanName(g.Name), attendance(g.Group, s.Holder), g.Events, g.Parked, synced(g.LastSync))
 	}
 	return b.String()
 }
 
-func synced(at time.Time) string {
-	if at.IsZero() {
+func synced(at *time.Time) string {
+	if at == nil {
 		return "not compared with a member yet"
 	}
 	return "complete as of " + at.Local().Format("2 January 15:04:05")

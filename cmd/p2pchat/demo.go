@@ -13,6 +13,11 @@ func newDemo(a *app) *cobra.Command {
 		Long: `Demo runs three nodes with profiles of their own in a temporary folder and lets them talk
 over loopback. One goes away and comes back. It uses no profile and leaves nothing.`,
 		Args: args(0, 0, ""),
-		RunE: func(cmd *cobra.Command, _ []string) error { return demo.Run(cmd.Context(), a.stdout) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.json {
+				return usagef(cmd, "demo has no --json: it is a story to read")
+			}
+			return demo.Run(cmd.Context(), a.stdout)
+		},
 	}
 }

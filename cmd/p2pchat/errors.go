@@ -60,7 +60,7 @@ func (a *app) report(ctx context.Context, err error) int {
 	if errors.As(context.Cause(ctx), &sig) {
 		return sig.code() // they know what they did
 	}
-	text := cleanText(err.Error())
+	text := strings.ReplaceAll(cleanText(err.Error()), "refused: refused: ", "refused: ") // ours, and theirs of the wire
 	fmt.Fprintf(a.stderr, "p2pchat: %s\nnext: %s\n", strings.ReplaceAll(text, "\n", "; "), nextStep(err))
 	var usage *usageError
 	if errors.As(err, &usage) || errors.Is(err, local.ErrBadRequest) {
@@ -90,7 +90,7 @@ func nextStep(err error) string {
 	case errors.Is(err, profile.ErrDiskFull):
 		return "df -h, free some space, then repeat the command; nothing was lost"
 	case errors.As(err, &store):
-		return fmt.Sprintf("mv %q %q, or put a backup in its place; members send the history again", store.Dir, store.Dir+".damaged")
+		return fmt.Sprintf("mv %s %s, or put a backup in its place; members send the history again", path(store.Dir), path(store.Dir+".damaged"))
 	}
 	for _, s := range nextSteps() {
 		if errors.Is(err, s.err) {
@@ -98,6 +98,14 @@ func nextStep(err error) string {
 		}
 	}
 	return "p2pchat status, or the same with --verbose"
+}
+
+// path quotes a path for a shell. One that is easy to read stays as it is.
+func path(p string) string {
+	if !strings.ContainsFunc(p, func(r rune) bool { return r != '/' && hint(string(r)) != string(r) }) {
+		return p
+	}
+	return hint(p)
 }
 
 type step struct {
@@ -112,7 +120,8 @@ func nextSteps() []step {
 		{profile.ErrNoProfile, "p2pchat init --name YOUR-NAME"},
 		{profile.ErrExists, "p2pchat whoami, or --home DIR for another profile"},
 		{profile.ErrNotEmpty, "p2pchat init --name YOUR-NAME --home AN-EMPTY-DIR"},
-		{profile.ErrKeys, "put a backup of keys.json in its place, or p2pchat init --phrase-stdin --home ANOTHER-DIR"},
+		{profile.ErrKeys, "put a copy of keys.json in its place; or move the directory aside, then p2pchat init --name YOUR-NAME --phrase-stdin"},
+		{profile.ErrNotDir, "p2pchat init --name YOUR-NAME --home DIR, with a DIR that is none yet (or P2PCHAT_HOME)"},
 		{profile.ErrName, "p2pchat init --name YOUR-NAME"},
 		{protocol.ErrBadPhrase, "p2pchat init --name YOUR-NAME --phrase-stdin, with the 24 words as they were printed"},
 		{protocol.ErrBadLink, "p2pchat join LINK, with the whole link in one piece; a member makes one with p2pchat invite create GROUP"},

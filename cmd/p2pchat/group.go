@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
 	"github.com/p2pchat/p2pchat/protocol"
 )
 
@@ -24,25 +27,63 @@ func newGroupCreate(a *app) *cobra.Command {
 		Use:     "create NAME",
 		Short:   "Start a group",
 		Example: `  p2pchat group create "Hiking club"`,
-		Args:    args(1, 1, "the group's NAME"),
+		Long: `Create starts a group with you as its founder. Its name is for people: one line, not
+beginning with grp_. Two groups may share a name; their ids tell them apart.`,
+		Args: args(1, 1, "the group's NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			if err := checkUTF8(args[0]); err != nil {
-				return err
+			name, err := checkGroupName(args[0])
+			if err != nil {
+				return &nextError{err, `p2pchat group create "A name"`}
 			}
 			if err := a.needProfile(ctx); err != nil {
 				return err
 			}
 			return a.with(ctx, "group create", false, func(c *local.Client) error {
-				g, err := c.CreateGroup(ctx, args[0])
+				g, err := c.CreateGroup(ctx, name)
 				if err != nil {
 					return err
 				}
-				a.note("next: p2pchat invite create %s", hint(cleanName(g.Name)))
-				return a.print(g, "%s created (%s)", cleanName(g.Name), g.ID)
+				if err := a.print(g, "%s created (%s)", cleanName(g.Name), g.ID); err != nil {
+					return err
+				}
+				a.note("next: p2pchat invite create %s", typed(ctx, c, g))
+				return nil
 			})
 		},
 	}
+}
+
+// checkGroupName refuses also what could be taken for the id of a group.
+func checkGroupName(name string) (string, error) {
+	name, err := checkName(name)
+	if err == nil && strings.HasPrefix(strings.ToLower(name), protocol.GroupPrefix) {
+		err = fmt.Errorf("%w: what begins with %s is the id of a group", profile.ErrName, protocol.GroupPrefix)
+	}
+	return name, err
+}
+
+// typed is a group as an argument of the command to type next: its name, or its
+// short id where the name is another group's, too, or is hard to type.
+func typed(ctx context.Context, c *local.Client, g local.Group) string {
+	short := protocol.Short(g.ID)
+	groups, err := c.Groups(ctx)
+	if err != nil || !easy(g.Name) {
+		return short
+	}
+	for _, other := range groups {
+		if other.ID != g.ID && other.Name == g.Name {
+			return short
+		}
+	}
+	return hint(g.Name)
+}
+
+// easy says whether a name survives every shell between quotes, and is seen as it
+// is.
+func easy(name string) bool {
+	return name != "" && name == cleanName(name) && !strings.HasPrefix(name, "-") &&
+		!strings.HasPrefix(name, protocol.GroupPrefix) && !strings.ContainsAny(name, "'\"\\`$!%^\uFFFD")
 }
 
 func newGroupList(a *app) *cobra.Command {
@@ -60,8 +101,16 @@ func newGroupList(a *app) *cobra.Command {
 					a.note(`no groups yet; next: p2pchat group create "Hiking club", or p2pchat join LINK`)
 					return nil
 				}
+				h, err := c.Holder(cmd.Context())
+				if err != nil {
+					return err
+				}
 				return printList(a, groups, "NAME\tID\tROLE\tMEMBERS\tONLINE", func(g local.Group) []string {
-					return []string{cleanName(g.Name), protocol.Short(g.ID), g.Role, strconv.Itoa(g.Members), strconv.Itoa(g.Online)}
+					online := "-" // who is here for a moment has met nobody
+					if h.Lasting {
+						online = strconv.Itoa(g.Online)
+					}
+					return []string{cleanName(g.Name), protocol.Short(g.ID), g.Role, strconv.Itoa(g.Members), online}
 				})
 			})
 		},
@@ -80,13 +129,26 @@ func newGroupShow(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.print(g, "%s", describe(g))
+				h, err := c.Holder(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return a.print(g, "%s", describe(g, h))
 			})
 		},
 	}
 }
 
-func describe(g local.Group) string {
-	return fmt.Sprintf("name     %s\nid       %s\nyou are  %s, %s\nmembers  %d, %d of them online",
-		cleanName(g.Name), g.ID, g.Me, g.Role, g.Members, g.Online)
+func describe(g local.Group, h local.Holder) string {
+	return fmt.Sprintf("name     %s\nid       %s\nyou are  %s, %s\nmembers  %s",
+		cleanName(g.Name), g.ID, g.Me, g.Role, attendance(g, h))
+}
+
+// attendance says who is online, if the one who holds the profile stays long
+// enough to know.
+func attendance(g local.Group, h local.Holder) string {
+	if !h.Lasting {
+		return strconv.Itoa(g.Members) + "; you are not online now, p2pchat daemon keeps you online"
+	}
+	return fmt.Sprintf("%d, others online now %d", g.Members, g.Online)
 }

@@ -41,10 +41,13 @@ groups come back with an invitation or from another device.`,
 }
 
 func (a *app) runInit(cmd *cobra.Command, name string, restore bool) error {
-	if profile.Exists(a.home) {
+	err := profile.Check(a.home)
+	switch {
+	case err == nil:
 		return fmt.Errorf("%s: %w", a.home, profile.ErrExists)
+	case !errors.Is(err, profile.ErrNoProfile):
+		return err
 	}
-	var err error
 	if name == "" && a.interactive() && !restore {
 		if name, err = a.readLine("Your name, as others will see it: "); err != nil {
 			return err
@@ -70,6 +73,10 @@ func (a *app) runInit(cmd *cobra.Command, name string, restore bool) error {
 // because a file or a printer may be what they are for, and everything else on
 // stderr.
 func (a *app) makeProfile(name string, seed protocol.Secret) error {
+	name, err := checkName(name)
+	if err != nil {
+		return err
+	}
 	keys, err := profile.NewKeys(name, seed, rand.Reader)
 	if err != nil {
 		return err
@@ -101,11 +108,8 @@ func (a *app) makeProfile(name string, seed protocol.Secret) error {
 // needProfile offers to make a profile where there is none and somebody can be
 // asked. Without a terminal it never asks.
 func (a *app) needProfile(context.Context) error {
-	if profile.Exists(a.home) {
-		return nil
-	}
-	missing := fmt.Errorf("%w in %s", profile.ErrNoProfile, a.home)
-	if !a.interactive() {
+	missing := profile.Check(a.home)
+	if !errors.Is(missing, profile.ErrNoProfile) || !a.interactive() {
 		return missing
 	}
 	a.note("There is no profile in %s yet; this makes one.", a.home)

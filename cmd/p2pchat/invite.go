@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,31 +26,34 @@ func newInvite(a *app) *cobra.Command {
 
 func newInviteCreate(a *app) *cobra.Command {
 	var in local.NewInvite
-	var expire string
+	expire := span(week)
 	cmd := &cobra.Command{
 		Use:   "create GROUP",
 		Short: "Print an invite link",
 		Long: `Create prints a link on stdout. Whoever has it may join until it expires or is used
-up, while somebody who may admit is online.`,
+up, while somebody who may admit is online. Unless --expire, --uses or --role say
+otherwise, anybody with the link may join as a member for 7 days, any number of
+people.`,
 		Example: `  p2pchat invite create "Hiking club" --expire 2d --uses 1`,
 		Args:    args(1, 1, "GROUP"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in.Group = args[0]
-			if _, err := protocol.ParseRank(in.Role); err != nil {
-				return &usageError{cmd: cmd.CommandPath(), err: err}
+			if !slices.Contains(invitedRoles(), in.Role) {
+				return usagef(cmd, "--role %q: it is one of %s", in.Role, strings.Join(invitedRoles(), ", "))
 			}
-			var err error
-			if in.Expiry, err = parseSpan(expire); err != nil {
-				return usagef(cmd, "--expire: %w", err)
-			}
+			in.Expiry = time.Duration(expire)
 			return a.runInvite(cmd.Context(), in)
 		},
 	}
 	cmd.Flags().StringVar(&in.Role, "role", "member", "what who joins becomes: admin, moderator, greeter or member")
-	cmd.Flags().StringVar(&expire, "expire", "7d", "how long the link is good, like 12h or 7d")
+	cmd.Flags().Var(&expire, "expire", "how long the link is good, like 12h, 7d or 2w")
 	cmd.Flags().Uint32Var(&in.Uses, "uses", 0, "how many may join with it; 0 is any number")
 	return cmd
 }
+
+// invitedRoles are what an invitation can make of somebody. None but oneself is
+// the founder, and an owner is made of a member.
+func invitedRoles() []string { return []string{"admin", "moderator", "greeter", "member"} }
 
 func (a *app) runInvite(ctx context.Context, in local.NewInvite) error {
 	return a.with(ctx, "invite create", false, func(c *local.Client) error {
@@ -69,71 +72,76 @@ func (a *app) runInvite(ctx context.Context, in local.NewInvite) error {
 	})
 }
 
-// parseSpan reads a duration, also in days.
-func parseSpan(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		var n uint64
-		if n, err = strconv.ParseUint(days, 10, 16); err == nil {
-			d = time.Duration(n) * 24 * time.Hour
-		}
-	}
-	if err != nil || d <= 0 {
-		return 0, fmt.Errorf("%q is not a time like 90s, 12h or 7d", s)
-	}
-	return d, nil
-}
-
 func newJoin(a *app) *cobra.Command {
-	wait := time.Minute
+	wait := span(time.Minute)
 	cmd := &cobra.Command{
 		Use:   "join LINK",
 		Short: "Join a group by an invite link",
 		Long: `Join asks the members that the link leads to for admission, and gets the group's
 history. With - for LINK the link is read from stdin, so that it does not show in
 the list of processes.`,
-		Args: args(1, 1, "the LINK that begins with p2pchat:"),
+		Example: "  p2pchat join p2pchat:…\n  p2pchat join - --wait 1h < link.txt",
+		Args:    args(1, 1, "the LINK that begins with p2pchat:"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if wait <= 0 {
-				return usagef(cmd, "--wait %v: it must be more than 0", wait)
-			}
 			return a.runJoin(cmd.Context(), args[0], wait)
 		},
 	}
-	cmd.Flags().DurationVar(&wait, "wait", wait, "how long to look for somebody who admits")
+	cmd.Flags().Var(&wait, "wait", "how long to look for somebody who admits")
 	return cmd
 }
 
-func (a *app) runJoin(ctx context.Context, link string, wait time.Duration) error {
+func (a *app) runJoin(ctx context.Context, link string, wait span) error {
 	var err error
 	if link == "-" {
 		if link, err = a.readLine(""); err != nil {
 			return err
 		}
 	}
-	if _, err := protocol.ParseLink(link); err != nil { // before a profile is made for it
+	parsed, err := protocol.ParseLink(link)
+	if err != nil { // before a profile is made for it
 		return err
 	}
 	if err := a.needProfile(ctx); err != nil {
 		return err
 	}
 	return a.with(ctx, "join", false, func(c *local.Client) error {
-		timed, cancel := context.WithTimeout(ctx, wait)
+		groups, err := c.Groups(ctx)
+		if err != nil {
+			return err
+		}
+		for _, g := range groups {
+			if g.ID == parsed.Group.Text(protocol.GroupPrefix) && g.Role != protocol.NoRank.String() {
+				return a.joined(ctx, c, g, "you are already in %s (%s)")
+			}
+		}
+		timed, cancel := context.WithTimeout(ctx, time.Duration(wait))
 		defer cancel()
 		g, err := c.Join(timed, link)
 		if err != nil {
 			return joinError(err, wait)
 		}
-		a.history(timed, c, g)
-		a.note("next: p2pchat chat %s", hint(cleanName(g.Name)))
-		return a.print(g, "joined %s (%s)", cleanName(g.Name), g.ID)
+		complete := a.history(timed, c, g)
+		if err := a.joined(ctx, c, g, "joined %s (%s)"); err != nil || complete {
+			return err
+		}
+		a.note("the history is not complete yet; it comes while p2pchat chat or p2pchat daemon runs")
+		return nil
 	})
 }
 
+// joined says which group one is in, and what to do there.
+func (a *app) joined(ctx context.Context, c *local.Client, g local.Group, format string) error {
+	if err := a.print(g, format, cleanName(g.Name), g.ID); err != nil {
+		return err
+	}
+	a.note("next: p2pchat chat %s", typed(ctx, c, g))
+	return nil
+}
+
 // joinError gives a join that took too long its name.
-func joinError(err error, wait time.Duration) error {
+func joinError(err error, wait span) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, node.ErrNoAdmitter) {
-		return fmt.Errorf("%w within %v", node.ErrNoAdmitter, wait)
+		return fmt.Errorf("%w within %v", node.ErrNoAdmitter, &wait)
 	}
 	return err
 }
@@ -142,10 +150,8 @@ func joinError(err error, wait time.Duration) error {
 // whenever the group is next online.
 const historyTime = 30 * time.Second
 
-// history waits for the messages that came before us.
-func (a *app) history(ctx context.Context, c *local.Client, g local.Group) {
+// history waits for the messages that came before us, and says whether all are here.
+func (a *app) history(ctx context.Context, c *local.Client, g local.Group) bool {
 	w, err := c.Wait(ctx, g.ID, true, historyTime)
-	if err != nil || !w.Synced {
-		a.note("joined, but the history is not complete yet; it comes while p2pchat chat or p2pchat daemon runs")
-	}
+	return err == nil && w.Synced
 }

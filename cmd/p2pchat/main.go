@@ -24,6 +24,7 @@ func mainCode() int {
 	log.SetOutput(io.Discard)
 	_ = os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
 
+	closeFiles()
 	ctx, stop := withSignals(context.Background())
 	defer stop()
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}

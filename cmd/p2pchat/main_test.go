@@ -30,8 +30,11 @@ func TestScripts(t *testing.T) {
 			env.Setenv("BEN", filepath.Join(env.WorkDir, "ben"))
 			env.Setenv("P2PCHAT_HOME", filepath.Join(env.WorkDir, "ana"))
 			env.Setenv("TZ", "UTC")
+			env.Setenv("NAUGHTY", "a\x1b[31mb\nc")
+			env.Setenv("TURNED", "a\u202eb")
 			long := strings.Repeat("x", protocol.MaxTextSize+1)
-			return os.WriteFile(filepath.Join(env.WorkDir, "long"), []byte(long), 0o600)
+			mixed := "before\n" + long + "\nafter\nnot \xff UTF-8\n"
+			return os.WriteFile(filepath.Join(env.WorkDir, "mixed"), []byte(mixed), 0o600)
 		},
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"await": await, "capture": capture},
 		RequireExplicitExec: true,
@@ -91,13 +94,58 @@ func TestWrongUsageExitsTwoAtEveryLevel(t *testing.T) {
 		}
 	})
 	for _, args := range [][]string{
-		{"init"}, {"init", "--name"}, {"send"}, {"send", "G"}, {"log"}, {"log", "G", "H"}, {"log", "G", "-n", "x"},
-		{"log", "G", "--timeout", "1s"}, {"log", "G", "-n", "-1"}, {"join"}, {"block"}, {"members"}, {"chat"},
-		{"invite", "create"}, {"invite", "create", "G", "--role", "king"}, {"invite", "create", "G", "--expire", "soon"},
-		{"group", "create"}, {"group", "list", "x"}, {"daemon", "x"}, {"status", "--dht", "public"},
-		{"status", "--listen", "1.2.3.4:5"}, {"status", "--bootstrap", "/ip4/127.0.0.1/tcp/1"}, {"status", "--mdns=maybe"},
+		{"init"},
+		{"init", "--name"},
+		{"send"},
+		{"send", "G"},
+		{"log"},
+		{"log", "G", "H"},
+		{"log", "G", "-n", "x"},
+		{"log", "G", "--timeout", "1s"},
+		{"log", "G", "-n", "-1"},
+		{"log", "G", "--follow", "--timeout", "0s"},
+		{"send", "G", "-5"},
+		{"demo", "--json"},
+		{"join", "p2pchat:x", "--wait", "soon"},
+		{"invite", "create", "G", "--role", "founder"},
+		{"invite", "create", "G", "--uses", "-1"},
+		{"join"},
+		{"block"},
+		{"members"},
+		{"chat"},
+		{"invite", "create"},
+		{"invite", "create", "G", "--role", "king"},
+		{"invite", "create", "G", "--expire", "soon"},
+		{"group", "create"},
+		{"group", "list", "x"},
+		{"daemon", "x"},
+		{"status", "--dht", "public"},
+		{"status", "--listen", "1.2.3.4:5"},
+		{"status", "--bootstrap", "/ip4/127.0.0.1/tcp/1"},
+		{"status", "--mdns=maybe"},
 	} {
 		wrong(args...)
+	}
+}
+
+// What is wrong about a flag is said in words of the command line.
+func TestFlagErrorsAreInPlainWords(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"send", "G", "-5"}, "unknown flag -5; a text or a name that begins with - goes after --"},
+		{[]string{"send", "G", "--frob"}, "unknown flag --frob;"},
+		{[]string{"log", "G", "-n", "x"}, `--count: "x" is not a whole number`},
+		{[]string{"invite", "create", "G", "--uses", "-1"}, `--uses: "-1" is not a whole number`},
+		{[]string{"invite", "create", "G", "--expire", "soon"}, `--expire: "soon" is not a time like 90s, 12h, 7d or 2w`},
+		{[]string{"join", "L", "--wait", "-1s"}, `--wait: "-1s" is not a time like`},
+		{[]string{"invite", "create", "G", "--role", "king"}, `--role "king": it is one of admin, moderator, greeter, member`},
+		{[]string{"status", "--mdns=maybe"}, `--mdns: "maybe" is neither true nor false`},
+	} {
+		if r := run(t, c.args...); !strings.HasPrefix(r.stderr, "p2pchat: "+c.want) {
+			t.Errorf("p2pchat %q: %q, want %q", c.args, r.stderr, c.want)
+		}
 	}
 }
 
@@ -115,9 +163,21 @@ func TestHelpAtEveryLevel(t *testing.T) {
 // Whatever goes wrong, the last line of stderr is a command to type.
 func TestErrorsEndWithTheNextCommand(t *testing.T) {
 	for _, args := range [][]string{
-		{"whoami"}, {"group", "create", "G"}, {"group", "list"}, {"send", "G", "hi"}, {"log", "G"}, {"join", "p2pchat:x"},
-		{"daemon"}, {"chat", "G"}, {"peers"}, {"status"}, {"members", "G"}, {"block", "B"}, {"invite", "create", "G"},
-		{"init", "--name", strings.Repeat("x", 200)}, {"init", "--name", "a\x1bb"},
+		{"whoami"},
+		{"group", "create", "G"},
+		{"group", "list"},
+		{"send", "G", "hi"},
+		{"log", "G"},
+		{"join", "p2pchat:x"},
+		{"daemon"},
+		{"chat", "G"},
+		{"peers"},
+		{"status"},
+		{"members", "G"},
+		{"block", "B"},
+		{"invite", "create", "G"},
+		{"init", "--name", strings.Repeat("x", 200)},
+		{"init", "--name", "a\x1bb"},
 	} {
 		r := run(t, args...)
 		lines := strings.Split(strings.TrimSpace(r.stderr), "\n")

@@ -1,11 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -21,7 +21,8 @@ func newSend(a *app) *cobra.Command {
 		Use:   "send GROUP TEXT... | send GROUP -",
 		Short: "Send a message, or every line of stdin",
 		Long: `Send stores a message, sends it, and prints its id once it is safe on disk. With -
-it sends every line of stdin that is not empty. Where nobody is online, the
+it sends every line of stdin that is not empty; a line that is too long, or not
+UTF-8, is left out, named, and makes the exit code 1. Where nobody is online, the
 message is delivered when somebody is.`,
 		Example: "  p2pchat send \"Hiking club\" see you at nine\n  p2pchat send \"Hiking club\" -- -5 degrees tomorrow\n  ls | p2pchat send \"Hiking club\" -",
 		Args: func(cmd *cobra.Command, got []string) error {
@@ -37,7 +38,7 @@ message is delivered when somebody is.`,
 				if err != nil {
 					return err
 				}
-				return a.handOver(ctx, c, args[0], sent.Peers)
+				return a.handOver(ctx, c, sent)
 			})
 		},
 	}
@@ -56,6 +57,9 @@ func sendText(ctx context.Context, c *local.Client, group, text string) (local.S
 	if err := checkUTF8(text); err != nil {
 		return local.Sent{}, err
 	}
+	if strings.TrimSpace(text) == "" {
+		return local.Sent{}, fmt.Errorf("%w: it is empty", protocol.ErrNotText)
+	}
 	return c.Send(ctx, group, text)
 }
 
@@ -67,28 +71,75 @@ func checkUTF8(text string) error {
 	return nil
 }
 
-// sendLines sends stdin, a line a message.
+// sendLines sends stdin, a line a message. A line that is no message is left out
+// and named at the end.
 func (a *app) sendLines(ctx context.Context, c *local.Client, group string) error {
-	in := bufio.NewReaderSize(a.stdin, protocol.MaxTextSize+2)
-	last := local.Sent{Peers: 1} // nothing sent, nothing to hand over
-	for n := 1; ; n++ {
-		line, err := in.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
-			return fmt.Errorf("line %d: %w: at most %d bytes", n, protocol.ErrTooLarge, protocol.MaxTextSize)
-		}
-		if text := strings.TrimSuffix(string(line), "\n"); text != "" {
-			var failed error
-			if last, failed = a.sendText(ctx, c, group, text); failed != nil {
-				return fmt.Errorf("line %d: %w", n, failed)
-			}
-		}
+	g, err := c.Group(ctx, group)
+	if err != nil {
+		return err
+	}
+	in := newLineReader(a.stdin)
+	var out outcome
+	for {
+		text, err := in.next()
 		switch {
 		case errors.Is(err, io.EOF):
-			return a.handOver(ctx, c, group, last.Peers)
-		case err != nil:
-			return fmt.Errorf("stdin: %w", err)
+			return a.sentLines(ctx, c, g, out)
+		case err == nil && strings.TrimSpace(text) == "":
+			continue
+		case err == nil:
+			var sent local.Sent
+			if sent, err = a.sendText(ctx, c, g.ID, text); err == nil {
+				out.sent, out.last = out.sent+1, sent
+				continue
+			}
+		}
+		if !errors.Is(err, protocol.ErrTooLarge) && !errors.Is(err, protocol.ErrNotText) {
+			return fmt.Errorf("line %d: %w; it and what follows was not sent, %d lines before were", in.n, err, out.sent)
+		}
+		out.failed = append(out.failed, in.n)
+		a.note("line %d was not sent: %s", in.n, cleanText(err.Error()))
+	}
+}
+
+// outcome is what became of lines.
+type outcome struct {
+	sent   int
+	last   local.Sent
+	failed []int // numbers of lines
+}
+
+// sentLines ends sendLines.
+func (a *app) sentLines(ctx context.Context, c *local.Client, g local.Group, out outcome) error {
+	if out.sent > 0 {
+		if err := a.handOver(ctx, c, out.last); err != nil {
+			return err
 		}
 	}
+	switch {
+	case len(out.failed) > 0:
+		return &nextError{
+			err:  fmt.Errorf("%d lines were sent, and these were not: %s", out.sent, listed(out.failed)),
+			next: "shorten or repair them, then p2pchat send " + typed(ctx, c, g) + " - with them alone",
+		}
+	case out.sent == 0:
+		a.note("nothing to send: stdin has no text")
+	}
+	return nil
+}
+
+// listed writes numbers for people: a screen is enough.
+func listed(numbers []int) string {
+	const most = 20
+	var words []string
+	for i, n := range numbers {
+		if i == most {
+			words = append(words, fmt.Sprintf("and %d more", len(numbers)-most))
+			break
+		}
+		words = append(words, strconv.Itoa(n))
+	}
+	return strings.Join(words, ", ")
 }
 
 // handOverTime bounds how long a command that leaves waits for known peers.
@@ -96,18 +147,18 @@ const handOverTime = 5 * time.Second
 
 // handOver lets a message reach somebody before the process that holds the profile
 // leaves. Where a daemon holds it, there is nothing to wait for.
-func (a *app) handOver(ctx context.Context, c *local.Client, group string, peers int) error {
+func (a *app) handOver(ctx context.Context, c *local.Client, sent local.Sent) error {
 	h, err := c.Holder(ctx)
 	if err != nil {
 		return nil //nolint:nilerr // the messages are stored and their ids printed
 	}
 	if h.Lasting {
-		if peers == 0 {
+		if sent.Peers == 0 {
 			a.note("stored; delivered when a member comes online")
 		}
 		return nil
 	}
-	if g, err := c.Group(ctx, group); err == nil && g.Members > 1 {
+	if g, err := c.Group(ctx, sent.Group); err == nil && g.Members > 1 {
 		w, err := c.Wait(ctx, g.ID, true, handOverTime)
 		if err == nil && w.Peers > 0 {
 			return nil
@@ -121,7 +172,7 @@ func (a *app) handOver(ctx context.Context, c *local.Client, group string, peers
 type logOptions struct {
 	count    int
 	follow   bool
-	timeout  time.Duration
+	timeout  span
 	after    uint64
 	hasAfter bool
 	messages bool
@@ -142,7 +193,18 @@ looking:
 
   p2pchat log "Hiking club" --follow --after 0 --messages -n 1 --timeout 10s
 
-waits at most ten seconds until the group has a message.`,
+waits at most ten seconds until the group has a message.
+
+With --json every line is an object:
+
+  id          of the event, evt_…
+  group       id of the group, grp_…
+  kind        text is a message; anything else (created, joined, named, …) a system line
+  from        name, which anybody may choose, and key (usr_…), which is theirs alone
+  time        when it was written by its writer's clock, RFC 3339 in UTC
+  cursor      its place in the order of arrival on this device, for --after
+  text        the message, or what a system line is about
+  unreadable  why there is no text; left out where there is`,
 		Args: args(1, 1, "GROUP"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.hasAfter = cmd.Flags().Changed("after")
@@ -155,7 +217,7 @@ waits at most ten seconds until the group has a message.`,
 	f := cmd.Flags()
 	f.IntVarP(&o.count, "count", "n", 0, "how many lines; 0 is all")
 	f.BoolVarP(&o.follow, "follow", "f", false, "print new lines as they arrive")
-	f.DurationVar(&o.timeout, "timeout", 0, "end --follow after this long")
+	f.Var(&o.timeout, "timeout", "end --follow after this long")
 	f.Uint64Var(&o.after, "after", 0, "with --follow: start after the line with this `cursor`")
 	f.BoolVar(&o.messages, "messages", false, "leave out and do not count system lines")
 	return cmd
@@ -165,8 +227,6 @@ func (o logOptions) check(cmd *cobra.Command) error {
 	switch {
 	case o.count < 0:
 		return usagef(cmd, "-n %d: it must not be negative", o.count)
-	case o.timeout < 0:
-		return usagef(cmd, "--timeout %v: it must not be negative", o.timeout)
 	case !o.follow && (o.timeout != 0 || o.hasAfter):
 		return usagef(cmd, "--timeout and --after need --follow")
 	}
@@ -243,7 +303,7 @@ func (a *app) followLog(ctx context.Context, c *local.Client, g local.Group, t *
 	timed := ctx
 	if o.timeout > 0 {
 		var cancel context.CancelFunc
-		timed, cancel = context.WithTimeoutCause(ctx, o.timeout, errTimeout)
+		timed, cancel = context.WithTimeoutCause(ctx, time.Duration(o.timeout), errTimeout)
 		defer cancel()
 	}
 	seen := 0
@@ -271,7 +331,7 @@ func (o logOptions) timeUp(seen int) error {
 		return nil
 	}
 	return &nextError{
-		err:  fmt.Errorf("only %d of %d lines arrived within %v", seen, o.count, o.timeout),
+		err:  fmt.Errorf("only %d of %d lines arrived within %v", seen, o.count, &o.timeout),
 		next: "p2pchat peers, to see who is connected",
 	}
 }

@@ -1,22 +1,48 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
 	"github.com/p2pchat/p2pchat/protocol"
 )
 
-// printJSON prints one object a line.
+// printJSON prints one object a line. What could drive a terminal is escaped,
+// which changes nothing for who reads it as JSON.
 func (a *app) printJSON(v any) error {
-	enc := json.NewEncoder(a.stdout)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := a.stdout.Write(escapeJSON(b.Bytes()))
+	return err
+}
+
+// escapeJSON writes the control characters above ASCII, and those of direction, as
+// \uXXXX. Outside of strings JSON has none, and those below U+0020 the encoder has
+// escaped already; every one of them is in the basic plane.
+func escapeJSON(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	for len(b) > 0 {
+		r, size := utf8.DecodeRune(b)
+		if r >= 0x7f && (unicode.IsControl(r) || drives(r) || unicode.Is(unicode.Bidi_Control, r)) {
+			out = fmt.Appendf(out, `\u%04x`, r)
+		} else {
+			out = append(out, b[:size]...)
+		}
+		b = b[size:]
+	}
+	return out
 }
 
 // print prints v as JSON if that was asked for, and otherwise the text.
@@ -93,8 +119,8 @@ func (t *transcript) print(m local.Message) error {
 	}
 	t.know(m.From)
 	at := m.Time.Local()
-	if day := at.Format(time.DateOnly); day != t.day {
-		t.day = day
+	if date := at.Format(time.DateOnly); date != t.day {
+		t.day = date
 		if _, err := fmt.Fprintf(t.out, "— %s\n", at.Format("Monday, 2 January 2006")); err != nil {
 			return err
 		}

@@ -1,6 +1,11 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -8,6 +13,7 @@ import (
 
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
+	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
 )
 
@@ -44,14 +50,21 @@ func newMembers(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "members GROUP",
 		Short: "List who is in a group",
-		Args:  args(1, 1, "GROUP"),
+		Long: `Members lists who is in a group, the most senior first. KEY begins what identifies a
+person in this group, which a name does not; block takes it.`,
+		Args: args(1, 1, "GROUP"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), "members", false, func(c *local.Client) error {
 				members, err := c.Members(cmd.Context(), args[0])
 				if err != nil {
 					return err
 				}
+				h, err := c.Holder(cmd.Context())
+				if err != nil {
+					return err
+				}
 				return printList(a, members, "NAME\tROLE\tKEY\tSTATE", func(m local.Member) []string {
+					m.Online = m.Online && (!m.Me || h.Lasting) // for a moment is not online
 					return []string{cleanName(m.Name), m.Role, protocol.Short(m.Key), memberState(m)}
 				})
 			})
@@ -112,11 +125,12 @@ func newBlock(a *app) *cobra.Command {
 		Short: "Hide what somebody writes, for you alone",
 		Long: `Block hides what a person writes, on this device only; nobody is told. NAME is a name
 or a key (usr_…) as members prints it. --undo shows it again.`,
-		Args: args(1, 1, "NAME"),
+		Example: "  p2pchat block Zoe\n  p2pchat block usr_abcdefgh --group \"Hiking club\"\n  p2pchat block Zoe --undo",
+		Args:    args(1, 1, "NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in.Who = args[0]
 			return a.with(cmd.Context(), "block", false, func(c *local.Client) error {
-				p, err := c.Block(cmd.Context(), in)
+				p, err := block(cmd.Context(), c, in)
 				if err != nil {
 					return err
 				}
@@ -131,6 +145,41 @@ or a key (usr_…) as members prints it. --undo shows it again.`,
 	cmd.Flags().StringVar(&in.Group, "group", "", "only in this `group`")
 	cmd.Flags().BoolVar(&in.Undo, "undo", false, "show what they write again")
 	return cmd
+}
+
+// block blocks, and says more than the node does where that fails.
+func block(ctx context.Context, c *local.Client, in local.Block) (local.Person, error) {
+	groups, err := c.Groups(ctx)
+	if err != nil {
+		return local.Person{}, err
+	}
+	shown := "GROUP"
+	if in.Group != "" {
+		g, err := c.Group(ctx, in.Group)
+		if err != nil {
+			return local.Person{}, err
+		}
+		in.Group, shown, groups = g.ID, typed(ctx, c, g), []local.Group{g}
+	}
+	p, err := c.Block(ctx, in)
+	switch {
+	case errors.Is(err, node.ErrAmbiguous):
+		return p, &nextError{err, "p2pchat members " + shown + ", and use the usr_ key"}
+	case errors.Is(err, node.ErrUnknownName) && isMe(ctx, c, groups, in.Who):
+		return p, &nextError{fmt.Errorf("%s: that is you", strconv.Quote(in.Who)), "p2pchat members " + shown}
+	}
+	return p, err
+}
+
+// isMe says whether a name or a key is this person's own in one of the groups.
+func isMe(ctx context.Context, c *local.Client, groups []local.Group, who string) bool {
+	return slices.ContainsFunc(groups, func(g local.Group) bool {
+		if len(who) >= len(protocol.Short(g.Me)) && strings.HasPrefix(g.Me, who) {
+			return true
+		}
+		members, err := c.Members(ctx, g.ID)
+		return err == nil && slices.ContainsFunc(members, func(m local.Member) bool { return m.Me && m.Name == who })
+	})
 }
 
 // blocked is what block prints.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -28,7 +29,7 @@ func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "p2pchat",
 		Short: "Group chat without a server",
-		Long:  "p2pchat is group chat without a server: members find each other on the LAN or through a DHT,\nand everybody holds the whole history.",
+		Long:  "p2pchat is group chat without a server: members find each other on the LAN or through a DHT,\nand everybody holds the whole history.\n\nGROUP is a group's name, if no other group of yours has it, the short id that group list\nprints (grp_ and 8 letters), or the whole id. A name with spaces needs quotes. A text or a\nname that begins with - goes after --, as in: p2pchat send GROUP -- -5 degrees",
 		// Cobra's own words go to neither stream: report prints errors.
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -49,7 +50,7 @@ func newRoot(a *app) *cobra.Command {
 		newChat(a), newMembers(a), newPeers(a), newBlock(a), newStatus(a), newDaemon(a), newDemo(a), newVersion(a))
 	root.SetHelpCommand(newHelp())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{cmd: cmd.CommandPath(), err: err}
+		return &usageError{cmd: cmd.CommandPath(), err: flagError(err)}
 	})
 	help := root.HelpFunc()
 	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
@@ -75,6 +76,30 @@ func checkSubcommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	return usagef(cmd, "%q needs a command: %s", cmd.CommandPath(), subcommands(cmd))
+}
+
+// flagError says in plain words what pflag found.
+func flagError(err error) error {
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown):
+		dash := "--"
+		if unknown.GetSpecifiedShortnames() != "" {
+			dash = "-"
+		}
+		return fmt.Errorf("unknown flag %s%s; a text or a name that begins with - goes after --", dash, unknown.GetSpecifiedName())
+	case errors.As(err, &invalid):
+		flag, why := invalid.GetFlag(), errors.Unwrap(invalid).Error()
+		switch flag.Value.Type() {
+		case "int", "uint32", "uint64":
+			why = fmt.Sprintf("%q is not a whole number from 0 that fits", invalid.GetValue())
+		case "bool":
+			why = fmt.Sprintf("%q is neither true nor false", invalid.GetValue())
+		}
+		return fmt.Errorf("--%s: %s", flag.Name, why)
+	}
+	return err
 }
 
 func subcommands(cmd *cobra.Command) string {

@@ -10,6 +10,9 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/p2pchat/p2pchat/node"
+	"github.com/p2pchat/p2pchat/protocol"
 )
 
 // errors.Is works on the far side of the socket as on the near one.
@@ -110,6 +113,32 @@ func TestSharedDirectoryIsRefused(t *testing.T) {
 	}
 	if err := ownDir(link); err == nil {
 		t.Error("a symbolic link was followed")
+	}
+}
+
+// Whatever a group is called, its ids lead to it.
+func TestFind(t *testing.T) {
+	n, err := node.New(t.Context(), node.Config{Listen: []string{"/ip4/127.0.0.1/tcp/0"}, DisableMDNS: true, Name: "Ana"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = n.Close() }()
+	s := &server{node: n}
+	id, err := n.CreateGroup(t.Context(), "G")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := id.Text(protocol.GroupPrefix)
+	for _, ref := range []string{"G", protocol.Short(whole), whole} {
+		if got, err := s.find(ref); err != nil || got != id {
+			t.Errorf("find(%q) = %v, %v", ref, got, err)
+		}
+	}
+	unknown := protocol.ID{1}.Text(protocol.GroupPrefix)
+	for _, ref := range []string{"", "g", unknown, protocol.Short(unknown)} {
+		if got, err := s.find(ref); !errors.Is(err, node.ErrUnknownGroup) {
+			t.Errorf("find(%q) = %v, %v", ref, got, err)
+		}
 	}
 }
 

@@ -34,6 +34,7 @@ type server struct {
 
 // serve answers at ln until Close.
 func serve(n *node.Node, ln net.Listener, h Holder) *server {
+	h.Network.Listen, h.Network.Bootstrap = list(h.Network.Listen), list(h.Network.Bootstrap)
 	s := &server{node: n, holder: h, done: make(chan error, 1)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second}
@@ -152,9 +153,19 @@ func (s *server) getGroups(*http.Request) ([]Group, error) {
 	return out, nil
 }
 
-// group resolves what a person typed.
+// find resolves what a person typed, or the id of a group that was resolved
+// before: a whole id is never taken for the name of another group.
+func (s *server) find(ref string) (protocol.ID, error) {
+	if id, err := protocol.ParseID(protocol.GroupPrefix, ref); err == nil {
+		if g, err := s.node.Group(id); err == nil {
+			return g.ID, nil
+		}
+	}
+	return s.node.Find(ref)
+}
+
 func (s *server) group(ref string) (node.Group, error) {
-	id, err := s.node.Find(ref)
+	id, err := s.find(ref)
 	if err != nil {
 		return node.Group{}, err
 	}
@@ -202,7 +213,7 @@ func (s *server) postJoin(ctx context.Context, in Join) (Group, error) {
 }
 
 func (s *server) postSend(ctx context.Context, in NewMessage) (Sent, error) {
-	id, err := s.node.Find(in.Group)
+	id, err := s.find(in.Group)
 	if err != nil {
 		return Sent{}, err
 	}
@@ -211,7 +222,7 @@ func (s *server) postSend(ctx context.Context, in NewMessage) (Sent, error) {
 }
 
 func (s *server) postWait(ctx context.Context, in Wait) (Waited, error) {
-	id, err := s.node.Find(in.Group)
+	id, err := s.find(in.Group)
 	if err != nil {
 		return Waited{}, err
 	}
@@ -231,7 +242,7 @@ func (s *server) postWait(ctx context.Context, in Wait) (Waited, error) {
 }
 
 func (s *server) getMembers(r *http.Request) ([]Member, error) {
-	id, err := s.node.Find(r.FormValue("group"))
+	id, err := s.find(r.FormValue("group"))
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +266,7 @@ func (s *server) postBlock(ctx context.Context, in Block) (Person, error) {
 	var group protocol.ID
 	if in.Group != "" {
 		var err error
-		if group, err = s.node.Find(in.Group); err != nil {
+		if group, err = s.find(in.Group); err != nil {
 			return Person{}, err
 		}
 	}

@@ -15,7 +15,7 @@ func (s *server) getLast(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	id, err := s.node.Find(r.FormValue("group"))
+	id, err := s.find(r.FormValue("group"))
 	if err != nil {
 		fail(w, err)
 		return
@@ -41,7 +41,7 @@ func (s *server) getFollow(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	id, err := s.node.Find(r.FormValue("group"))
+	id, err := s.find(r.FormValue("group"))
 	if err != nil {
 		fail(w, err)
 		return

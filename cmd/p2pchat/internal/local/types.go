@@ -122,9 +122,9 @@ type Status struct {
 // GroupStatus says how complete a group is here.
 type GroupStatus struct {
 	Group
-	Events   uint64    `json:"events"`
-	Parked   int       `json:"parked"`
-	LastSync time.Time `json:"last_sync,omitzero"`
+	Events   uint64     `json:"events"`
+	Parked   int        `json:"parked"`
+	LastSync *time.Time `json:"last_sync"` // nil before the first
 }
 
 func newStatus(s node.Status, h Holder) Status {
@@ -133,9 +133,12 @@ func newStatus(s node.Status, h Holder) Status {
 		Holder: h, Groups: []GroupStatus{},
 	}
 	for _, g := range s.Groups {
-		out.Groups = append(out.Groups, GroupStatus{
-			Group: newGroup(g.Group), Events: g.Events, Parked: g.Parked, LastSync: g.LastSync,
-		})
+		gs := GroupStatus{Group: newGroup(g.Group), Events: g.Events, Parked: g.Parked}
+		if !g.LastSync.IsZero() {
+			at := g.LastSync.UTC()
+			gs.LastSync = &at
+		}
+		out.Groups = append(out.Groups, gs)
 	}
 	return out
 }

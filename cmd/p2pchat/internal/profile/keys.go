@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,20 +107,14 @@ func (k Keys) encode() ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// Exists says whether there is a profile in home.
-func Exists(home string) bool {
-	_, err := os.Stat(filepath.Join(home, keysFile))
-	return err == nil
-}
-
 // Load reads a profile's keys. Keys that others could have read are refused, so
 // that their owner learns of it.
 func Load(home string) (Keys, error) {
+	if err := Check(home); err != nil {
+		return Keys{}, err
+	}
 	path := filepath.Join(home, keysFile)
 	err := checkPrivate(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Keys{}, fmt.Errorf("%w in %s", ErrNoProfile, home)
-	}
 	if err == nil {
 		err = checkPrivate(home)
 	}

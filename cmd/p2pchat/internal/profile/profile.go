@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 
 	"github.com/adrg/xdg"
 )
@@ -38,6 +39,8 @@ var (
 	ErrExists = errors.New("there is a profile already")
 	// ErrNotEmpty says that a directory holds other things than a profile.
 	ErrNotEmpty = errors.New("the directory is not empty and not a profile")
+	// ErrNotDir says that the profile's directory, or one above it, is a file.
+	ErrNotDir = errors.New("a file is where the profile's directory should be")
 	// ErrExposed says that others on this machine can read what only the owner may.
 	ErrExposed = errors.New("others on this machine can read it")
 )
@@ -57,6 +60,27 @@ func Home(flag string, getenv func(string) string) (string, error) {
 		return "", fmt.Errorf("profile directory: %w", err)
 	}
 	return abs, nil
+}
+
+// Check says whether there is a profile in home: nil, or why there is none, which
+// is ErrNoProfile where one can be made.
+func Check(home string) error {
+	_, err := os.Stat(filepath.Join(home, keysFile))
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENOTDIR):
+		return fmt.Errorf("%s: %w", home, ErrNotDir)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if info, err := os.Stat(home); err == nil && !info.IsDir() { // Windows has no ENOTDIR
+		return fmt.Errorf("%s: %w", home, ErrNotDir)
+	}
+	if _, err := os.Lstat(filepath.Join(home, storeDir)); err == nil {
+		return fmt.Errorf("%s: %w: it is missing, and the store it belongs to is there", filepath.Join(home, keysFile), ErrKeys)
+	}
+	return fmt.Errorf("%w in %s", ErrNoProfile, home)
 }
 
 // prepare makes the directory for a new profile. A directory with other things in
