@@ -121,7 +121,7 @@ type meteredHost struct {
 }
 
 func (h meteredHost) watched(id libprotocol.ID, f libnetwork.StreamHandler) libnetwork.StreamHandler {
-	if !strings.HasPrefix(string(id), "/meshsub/") && !strings.HasPrefix(string(id), "/floodsub/") {
+	if string(id) != "/p2pchat/gossip/1" && !strings.HasPrefix(string(id), "/meshsub/") && !strings.HasPrefix(string(id), "/floodsub/") {
 		return f
 	}
 	return func(s libnetwork.Stream) { f(&meteredStream{Stream: s, meter: h.meter}) }

@@ -9,7 +9,9 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -27,6 +29,38 @@ type table struct {
 	unit map[string]string
 	cell map[string]map[string]float64 // by row, by system
 	done map[string]bool
+
+	began busy
+}
+
+// busy is what the machine's cores did since it started, in ticks, but for this
+// process: figures that were taken while others worked are not to be trusted.
+type busy struct{ all, others float64 }
+
+func readBusy() (b busy) {
+	text, _ := os.ReadFile("/proc/stat")
+	line, _, _ := strings.Cut(string(text), "\n")
+	for i, word := range strings.Fields(line) {
+		ticks, err := strconv.ParseFloat(word, 64)
+		if err != nil || i > 8 {
+			continue // "cpu" itself; guests are counted as user time already
+		}
+		b.all += ticks
+		if i != 4 && i != 5 { // idle, waiting for the disk
+			b.others += ticks
+		}
+	}
+	var me, children syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &me)
+	_ = syscall.Getrusage(syscall.RUSAGE_CHILDREN, &children)
+	for _, u := range []syscall.Rusage{me, children} {
+		b.others -= float64(u.Utime.Nano()+u.Stime.Nano()) / 1e7 // a tick is 10 ms
+	}
+	return b
+}
+
+func share(now, before busy) float64 {
+	return max(0, now.others-before.others) / max(1, now.all-before.all)
 }
 
 // run measures once, whatever -benchtime says: what is measured has its own size.
@@ -75,7 +109,8 @@ func (t *table) print(w io.Writer) {
 	}
 	_ = tw.Flush()
 	load, _ := os.ReadFile("/proc/loadavg")
-	fmt.Fprintf(w, "\n%d cores; load average at the end %s\n", runtime.NumCPU(), load)
+	fmt.Fprintf(w, "\n%d cores, of which others took %.0f %% meanwhile; load average at the end %s\n",
+		runtime.NumCPU(), 100*share(readBusy(), t.began), load)
 }
 
 // number writes three digits that count.

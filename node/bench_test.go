@@ -50,7 +50,7 @@ func benchTime() time.Duration {
 // BenchmarkGoals measures what docs/benchmarks.md sets as goals and prints a table.
 // Run it once: -benchtime=1x.
 func BenchmarkGoals(b *testing.B) {
-	t := new(table)
+	t := &table{began: readBusy()}
 	for _, n := range benchCrowds() {
 		b.Run("nodes="+strconv.Itoa(n), func(b *testing.B) {
 			t.run(b, "live/p2pchat", func(b *testing.B) { benchLive(b, t, ours(-1), n) })

@@ -14,6 +14,10 @@ import (
 	"testing"
 	"time"
 
+	dht "github.com/libp2p/go-libp2p-kad-dht"
+	"github.com/libp2p/go-libp2p/core/peer"
+	drouting "github.com/libp2p/go-libp2p/p2p/discovery/routing"
+
 	"github.com/p2pchat/p2pchat/internal/fixture/child"
 	"github.com/p2pchat/p2pchat/internal/fixture/need"
 	"github.com/p2pchat/p2pchat/internal/fixture/netns"
@@ -317,9 +321,6 @@ func TestNetnsFoundByMDNSOnly(t *testing.T) {
 // not used: Bo finds Ana by the lobby's key in the DHT, and later, when Ana is gone
 // and has left no address, Cleo and Bo find each other by the group's.
 func TestNetnsFoundByDHTOnly(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the DHT takes its time")
-	}
 	at := hosts(netns.New(t), "seed", "ana", "bo", "cleo")
 	seed := startAt(t, at[0], byDHT(nil))
 	ana, bo := startAt(t, at[1], byDHT(seed)), startAt(t, at[2], byDHT(seed))
@@ -328,8 +329,10 @@ func TestNetnsFoundByDHTOnly(t *testing.T) {
 	began := time.Now()
 	bo.join(link)
 	t.Logf("found and joined in %s", time.Since(began).Round(100*time.Millisecond))
-	if how := slices.Concat(bo.found(), ana.found()); !slices.Contains(how, "dht") {
-		t.Errorf("they found each other by %q", how)
+	for _, how := range slices.Concat(bo.found(), ana.found()) {
+		if how == "mdns" || how == "link" || how == "known" {
+			t.Errorf("they found each other by %q", how)
+		}
 	}
 	bo.send(club, "hello Ana")
 	allRead(t, club, 1, ana, bo)
@@ -477,4 +480,47 @@ func run(t *testing.T, h *netns.Host, name string, args ...string) string {
 		t.Fatalf("%s on %s: %v\n%s", name, h.Name, err, out)
 	}
 	return string(out)
+}
+
+// What the DHT is told are keys of secrets: Ana is found by her invite's lobby, and
+// not by her group's id. (On loopback; that strangers are asked needs no netns.)
+func TestDHTKnowsTheLobby(t *testing.T) {
+	community := func(cfg *node.Config) { cfg.DHT = node.DHTCommunity }
+	seed := start(t, "seed", community)
+	boot := func(cfg *node.Config) { cfg.Bootstrap = seed.Status().Listen }
+	ana := start(t, "Ana", boot)
+	club := ana.create("club")
+	link, err := protocol.ParseLink(ana.invite(club, node.InviteOptions{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asker := newOutsider(t)
+	asker.connect(seed)
+	kad, err := dht.New(asker.host, dht.Mode(dht.ModeClient), dht.ProtocolPrefix("/p2pchat"), dht.DisableValues())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kad.Close()
+	look := func(key string) (found []peer.ID) {
+		c, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		peers, err := drouting.NewRoutingDiscovery(kad).FindPeers(c, key)
+		if err != nil {
+			return nil // as long as the routing table is empty
+		}
+		for p := range peers {
+			found = append(found, p.ID)
+		}
+		return found
+	}
+	for end := time.Now().Add(patience); !slices.Contains(look(protocol.DHTKey(link.Lobby())), ana.Host().ID()); {
+		if time.Now().After(end) {
+			t.Fatal("the lobby is not announced")
+		}
+	}
+	for _, key := range []string{club.Text(""), club.Text(protocol.GroupPrefix), protocol.DHTKey(protocol.Secret(club))} {
+		if found := look(key); len(found) > 0 {
+			t.Errorf("by %s the DHT finds %s", key, found)
+		}
+	}
 }

@@ -306,9 +306,9 @@ func TestInviteLimits(t *testing.T) {
 }
 
 func TestBurstArrivesCompletely(t *testing.T) {
-	count, people := 1000, 4
+	count, people := 5000, 8
 	if testing.Short() {
-		count = 200
+		count, people = 200, 4
 	}
 	ana := start(t, "Ana")
 	club := ana.create("club")

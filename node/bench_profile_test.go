@@ -1,0 +1,338 @@
+//go:build linux
+
+package node_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+
+	"github.com/p2pchat/p2pchat/node"
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// benchProfile fills a profile and measures it: how fast it is written, its size,
+// how soon a node is ready with it and what it needs at rest, how soon the newest
+// lines are read, and how long another takes to fetch it all.
+func benchProfile(b *testing.B, t *table) {
+	dir, count := b.TempDir(), benchHistory()
+	size := strconv.Itoa(count)
+	t.set(b, p2pchat, "one fsync of this disk", oneSync(b), "ms")
+	club := fillProfile(b, t, dir, count)
+	t.set(b, p2pchat, "disk a message of "+size, float64(diskBytes(b, dir))/float64(count), "bytes")
+	benchIdle(b, t, dir, size)
+	benchNewest(b, t, dir, club, size)
+	t.set(b, p2pchat, "disk a message of "+size+", compacted", float64(compacted(b, dir))/float64(count), "bytes")
+	benchCatchUp(b, t, dir, club, count)
+}
+
+// aloneNode runs a node on a profile that meets nobody by itself.
+func aloneNode(dir string) (n *node.Node, end func(), err error) {
+	ds, err := openBenchDatastore(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err = node.New(context.Background(), node.Config{
+		Name: "Ana", Datastore: ds, DisableMDNS: true, GossipRate: -1,
+		Listen: []string{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"},
+	})
+	if err != nil {
+		_ = ds.Close()
+		return nil, nil, err
+	}
+	return n, func() { _ = n.Close(); _ = ds.Close() }, nil
+}
+
+func mustAlone(b *testing.B, dir string) (*node.Node, func()) {
+	b.Helper()
+	n, end, err := aloneNode(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n, end
+}
+
+// fillProfile writes a history, and measures that: sealed, signed and durable.
+func fillProfile(b *testing.B, t *table, dir string, count int) protocol.ID {
+	n, end := mustAlone(b, dir)
+	defer end()
+	club, err := n.CreateGroup(b.Context(), "club")
+	if err != nil {
+		b.Fatal(err)
+	}
+	write := func(writers, count int) float64 {
+		began := time.Now()
+		var all sync.WaitGroup
+		for w := range writers {
+			all.Go(func() {
+				for i := w; i < count; i += writers {
+					if _, err := n.Send(b.Context(), club, (fmt.Sprintf("%09d ", i) + filler)[:payload]); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+		return float64(count) / time.Since(began).Seconds()
+	}
+	one := min(count/10, 2000)
+	t.set(b, p2pchat, "durable sends, 1 writer", write(1, one), "messages/s")
+	t.set(b, p2pchat, "durable sends, 64 writers", write(64, count-one), "messages/s")
+	return club
+}
+
+// oneSync is what making one message durable costs at least: the median over some
+// writes and fsyncs of a file that grows, as pebble's log does.
+func oneSync(b *testing.B) float64 {
+	f, err := os.Create(filepath.Join(b.TempDir(), "log"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	var took []float64
+	for range 200 {
+		began := time.Now()
+		if _, err := f.WriteString(filler); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, milli(time.Since(began)))
+	}
+	return median(took)
+}
+
+// diskBytes is all that a directory holds.
+func diskBytes(b *testing.B, dir string) (total int64) {
+	b.Helper()
+	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil {
+			total += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return total
+}
+
+func compacted(b *testing.B, dir string) int64 {
+	ds, err := openBenchDatastore(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	err = ds.DB.Compact(b.Context(), []byte("/"), []byte("0"), true)
+	if err := ds.Close(); err != nil {
+		b.Fatal(err)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return diskBytes(b, dir)
+}
+
+func benchNewest(b *testing.B, t *table, dir string, club protocol.ID, size string) {
+	n, end := mustAlone(b, dir)
+	defer end()
+	var took []time.Duration
+	for range 1000 {
+		began := time.Now()
+		if list, _, err := n.Last(b.Context(), club, 100); err != nil || len(list) != 100 {
+			b.Fatal(len(list), err)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	t.set(b, p2pchat, "newest 100 of "+size+", p50", quantile(took, 0.50), "ms")
+	t.set(b, p2pchat, "newest 100 of "+size+", p99", quantile(took, 0.99), "ms")
+}
+
+// benchCatchUp has a newcomer fetch everything, over TCP on loopback.
+func benchCatchUp(b *testing.B, t *table, dir string, club protocol.ID, count int) {
+	c := &crowd{B: b}
+	peer := func(name, dir string) *node.Node {
+		n, err := node.New(b.Context(), node.Config{
+			Name: name, Host: newBenchHost(b, &c.meter), Datastore: benchDatastore(b, dir), DisableMDNS: true,
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = n.Close() })
+		return n
+	}
+	ana, bo := peer("Ana", dir), peer("Bo", b.TempDir())
+	link, err := ana.Invite(b.Context(), club, node.InviteOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	start, began := c.meter.read(), time.Now()
+	if _, err := bo.Join(b.Context(), link); err != nil {
+		b.Fatal(err)
+	}
+	have := 0
+	for m, err := range bo.Follow(b.Context(), club, 0) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		if m.Kind == "text" {
+			have++
+		}
+		if have == count {
+			break
+		}
+	}
+	took, use := time.Since(began), c.meter.read().since(start)
+	what := fmt.Sprintf("catch-up of %d by a newcomer", count)
+	t.set(b, p2pchat, what, took.Seconds(), "s")
+	t.set(b, p2pchat, what+", CPU a message", use.each(use.cpu.Seconds()*1e6, int64(count)), "µs")
+	t.set(b, p2pchat, what+", wire a message", use.each(float64(use.wire), int64(count)), "bytes")
+}
+
+// idleEnv tells BenchmarkIdle what to be: the directory of a profile, or "plain"
+// for a host that only runs GossipSub.
+const idleEnv = "P2PCHAT_BENCH_IDLE"
+
+// benchIdle starts processes that do nothing, and reads what that takes.
+func benchIdle(b *testing.B, t *table, dir, size string) {
+	for _, s := range []struct{ system, part string }{{p2pchat, dir}, {gossipsub, "plain"}} {
+		var ready, built, rss, anon []float64
+		for range 5 {
+			r := idle(b, s.part)
+			ready, built, rss, anon = append(ready, r[0]), append(built, r[1]), append(rss, r[2]), append(anon, r[3])
+		}
+		t.set(b, s.system, "start of a process to ready, "+size+" held", median(ready), "ms")
+		t.set(b, s.system, "of it opening the store and node", median(built), "ms")
+		t.set(b, s.system, "memory at rest, "+size+" held, RSS", median(rss), "MB")
+		t.set(b, s.system, "memory at rest, "+size+" held, anonymous", median(anon), "MB")
+	}
+}
+
+// idle runs one such process: it says how long it took to open things, then what
+// memory it has.
+func idle(b *testing.B, part string) (out [4]float64) {
+	b.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.CommandContext(b.Context(), self, "-test.run=^$", "-test.bench=^BenchmarkIdle$", "-test.benchtime=1x")
+	cmd.Env = append(os.Environ(), idleEnv+"="+part)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	lines, found := bufio.NewScanner(stdout), 0
+	for found < 2 && lines.Scan() {
+		if text, ok := strings.CutPrefix(lines.Text(), "ready "); ok {
+			out[0], found = milli(time.Since(began)), 1
+			fmt.Sscan(text, &out[1])
+		} else if text, ok := strings.CutPrefix(lines.Text(), "memory "); ok {
+			fmt.Sscan(text, &out[2], &out[3])
+			found = 2
+		}
+	}
+	_ = stdin.Close()
+	_, _ = io.Copy(io.Discard, stdout)
+	if err := cmd.Wait(); err != nil || found != 2 {
+		b.Fatal("the idle process: ", err)
+	}
+	return out
+}
+
+// BenchmarkIdle is the process that idle starts; by itself it does nothing.
+func BenchmarkIdle(b *testing.B) {
+	part := os.Getenv(idleEnv)
+	if part == "" {
+		b.Skip("a part of BenchmarkGoals")
+	}
+	began := time.Now()
+	end, err := startIdle(b.Context(), part)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer end()
+	fmt.Printf("\nready %f\n", milli(time.Since(began)))
+	time.Sleep(2 * time.Second) // what starting left behind
+	runtime.GC()
+	debug.FreeOSMemory()
+	fmt.Printf("memory %f %f\n", statusMB(b, "VmRSS"), statusMB(b, "RssAnon"))
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+func startIdle(ctx context.Context, part string) (end func(), err error) {
+	if part != "plain" {
+		_, end, err = aloneNode(part)
+		return end, err
+	}
+	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"),
+		libp2p.Security(noise.ID, noise.New), libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()),
+		libp2p.Transport(libp2pquic.NewTransport), libp2p.DisableRelay(), libp2p.DisableMetrics())
+	if err != nil {
+		return nil, err
+	}
+	end = func() { _ = h.Close() }
+	ps, err := pubsub.NewGossipSub(ctx, h)
+	if err != nil {
+		return end, err
+	}
+	topic, err := ps.Join("club")
+	if err != nil {
+		return end, err
+	}
+	_, err = topic.Subscribe()
+	return end, err
+}
+
+// statusMB reads a line of /proc/self/status in megabytes.
+func statusMB(b *testing.B, name string) float64 {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			kb, err := strconv.ParseFloat(strings.Fields(value)[0], 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return kb * 1024 / 1e6
+		}
+	}
+	b.Fatalf("no %s in /proc/self/status", name)
+	return 0
+}
