@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
+
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/storage"
 )
@@ -44,25 +46,45 @@ func (r *room) openInvites() []openInvite {
 		if !ok || body.Rank <= me.Rank || body.IssuerAdmits && author != me.Root {
 			continue
 		}
-		ep := r.keys.byTag[v.Header().Epoch]
-		if ep == nil {
-			continue
-		}
-		if aside, err := ep.OpenAside(v); err == nil && !aside.Lobby.IsZero() {
-			out = append(out, openInvite{r, id, body, aside.Lobby})
+		if lobby, ok := r.lobby(v); ok {
+			out = append(out, openInvite{r, id, body, lobby})
 		}
 	}
 	return out
 }
 
+// lobby opens an invite's lobby secret, once. The caller holds mu.
+func (r *room) lobby(v protocol.Verified) (protocol.Secret, bool) {
+	if s, ok := r.lobbies[v.ID()]; ok {
+		return s, true
+	}
+	ep := r.keys.byTag[v.Header().Epoch]
+	if ep == nil {
+		return protocol.Secret{}, false
+	}
+	aside, err := ep.OpenAside(v)
+	if err != nil || aside.Lobby.IsZero() {
+		return protocol.Secret{}, false
+	}
+	r.lobbies[v.ID()] = aside.Lobby
+	return aside.Lobby, true
+}
+
 // serveJoin is the admitter's side of a join.
 func (n *Node) serveJoin(ctx context.Context, w *wire) error {
-	select {
-	case n.joins <- struct{}{}:
-		defer func() { <-n.joins }()
-	default:
+	var peer *peerState
+	n.peers.with(w.peer(), func(s *peerState) {
+		if s.joining < joinsPerPeer {
+			s.joining++
+			peer = s
+		}
+	})
+	if peer == nil {
 		return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedBusy})
 	}
+	defer n.peers.do(func() { peer.joining-- })
+	slow := time.AfterFunc(joinTimeout, func() { _ = w.stream.Reset() })
+	defer slow.Stop()
 	h := &protocol.Hello{PeerI: string(w.peer()), PeerR: string(n.host.ID())}
 	var nonce protocol.HelloNonce
 	if err := w.expect(protocol.FrameHelloNonce, &nonce); err != nil {
@@ -79,7 +101,14 @@ func (n *Node) serveJoin(ctx context.Context, w *wire) error {
 	}
 	for _, in := range n.openInvites() {
 		if h.LobbyTag(in.lobby, protocol.Initiator) == lobby.Tag {
-			return n.admitBy(ctx, w, h, in)
+			// Only who holds a link takes one of the places.
+			select {
+			case n.joins <- struct{}{}:
+				defer func() { <-n.joins }()
+				return n.admitBy(ctx, w, h, in)
+			default:
+				return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedBusy})
+			}
 		}
 	}
 	return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedUnknown})
@@ -89,15 +118,15 @@ func (n *Node) admitBy(ctx context.Context, w *wire, h *protocol.Hello, in openI
 	if err := w.send(protocol.FrameLobby, protocol.Lobby{Tag: h.LobbyTag(in.lobby, protocol.Responder)}); err != nil {
 		return err
 	}
-	f, err := w.next()
-	if err != nil {
+	var payload cbor.RawMessage
+	if err := w.expect(protocol.FrameRequest, &payload); err != nil {
 		return err
 	}
-	if f.Kind != protocol.FrameRequest {
-		return f.Decode(protocol.FrameRequest, nil)
+	request, err := protocol.ParseJoinRequest(in.room.group, payload)
+	if err == nil && request.Invite != in.body.Key {
+		err = errors.New("it answers another invite")
 	}
-	request, err := protocol.ParseJoinRequest(in.room.group, f.Payload)
-	if err != nil || request.Invite != in.body.Key {
+	if err != nil {
 		_ = w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedInvalid})
 		return fmt.Errorf("join request: %w", err)
 	}
@@ -123,6 +152,8 @@ func (in openInvite) refusal(now time.Time) error {
 		return &protocol.RefusedError{Code: protocol.RefusedUsedUp}
 	case in.body.Approve:
 		return &protocol.RefusedError{Code: protocol.RefusedApproval}
+	case !in.room.grants.AllowN(now, 1): // a leaked link must not fill the log
+		return &protocol.RefusedError{Code: protocol.RefusedBusy}
 	}
 	return nil
 }

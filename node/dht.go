@@ -19,6 +19,9 @@ const (
 )
 
 const (
+	dhtPrefix   = "/p2pchat"
+	dhtProtocol = dhtPrefix + "/kad/1.0.0"
+
 	dhtAnnounce = 15 * time.Minute // how often keys are announced again
 	dhtLook     = 5 * time.Second  // how often they are looked up while nobody of a group is here
 	dhtTimeout  = time.Minute      // bounds one look-up or announcement
@@ -53,14 +56,18 @@ func (d *discovery) openDHT() error {
 		}
 	}
 	var err error
-	c.dht, err = dht.New(d.n.host, dht.Mode(dht.ModeAutoServer), dht.ProtocolPrefix("/p2pchat"),
+	c.dht, err = dht.New(d.n.host, dht.Mode(dht.ModeAutoServer), dht.ProtocolPrefix(dhtPrefix),
 		dht.BootstrapPeersFunc(func() []peer.AddrInfo { return c.boot }), dht.DisableValues())
 	if err != nil {
 		return fmt.Errorf("dht: %w", err)
 	}
 	c.rd = drouting.NewRoutingDiscovery(c.dht)
-	d.dht = c
-	d.n.onClose(c.dht.Close)
+	d.dht.Store(c)
+	d.n.onClose(func() error {
+		err := c.dht.Close()
+		d.n.host.RemoveStreamHandler(dhtProtocol) // which it leaves on the host
+		return err
+	})
 	d.n.spawn(c.run)
 	return nil
 }
@@ -163,15 +170,16 @@ func (c *communityDHT) look(ctx context.Context) {
 
 // state says in words how the DHT is.
 func (d *discovery) dhtState() string {
-	if d.dht == nil {
+	c := d.dht.Load()
+	if c == nil {
 		return DHTOff
 	}
-	size := d.dht.dht.RoutingTable().Size()
+	size := c.dht.RoutingTable().Size()
 	if size == 0 {
 		return "connecting"
 	}
 	mode := "client"
-	if d.dht.dht.Mode() == dht.ModeServer {
+	if c.dht.Mode() == dht.ModeServer {
 		mode = "server"
 	}
 	return fmt.Sprintf("on (%d peers, %s)", size, mode)

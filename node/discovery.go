@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -24,12 +25,13 @@ type discovery struct {
 	n *Node
 
 	mu    sync.Mutex
-	how   map[peer.ID]string     // how a peer was found, until it connects
-	book  map[peer.ID]remembered // members met before
-	dials map[peer.ID]bool       // running
-	seeks map[string]int         // DHT keys somebody waits for
-	mdns  string                 // its state in words
-	dht   *communityDHT          // nil while off
+	how   map[peer.ID]string           // how a peer was found, until it connects
+	lan   map[peer.ID][]ma.Multiaddr   // peers that mDNS named
+	book  map[peer.ID]remembered       // members met before
+	dials map[peer.ID]bool             // running
+	seeks map[string]int               // DHT keys somebody waits for
+	mdns  string                       // its state in words
+	dht   atomic.Pointer[communityDHT] // nil while off
 }
 
 // remembered is an entry of the address book.
@@ -40,7 +42,7 @@ type remembered struct {
 
 func newDiscovery(n *Node) *discovery {
 	return &discovery{
-		n: n, how: make(map[peer.ID]string), book: make(map[peer.ID]remembered), dials: make(map[peer.ID]bool),
+		n: n, how: make(map[peer.ID]string), book: make(map[peer.ID]remembered), lan: make(map[peer.ID][]ma.Multiaddr), dials: make(map[peer.ID]bool),
 		seeks: make(map[string]int), mdns: "off",
 	}
 }
@@ -76,7 +78,9 @@ func (d *discovery) loadBook(ctx context.Context) error {
 		if err != nil || json.Unmarshal(value, &entry) != nil {
 			continue // an address is only a hint
 		}
+		d.mu.Lock()
 		d.book[id] = entry
+		d.mu.Unlock()
 	}
 	return nil
 }
@@ -119,11 +123,34 @@ func (d *discovery) remember(p peer.ID, now time.Time) {
 
 // found is told of a peer and connects to it.
 func (d *discovery) found(info peer.AddrInfo, how string) {
+	info.Addrs = d.within(info.Addrs)
 	if info.ID == d.n.host.ID() || len(info.Addrs) == 0 {
 		return
 	}
+	if how == "mdns" {
+		d.sighted(info)
+	}
 	d.n.host.Peerstore().AddAddrs(info.ID, info.Addrs[:min(len(info.Addrs), addrsPerPeer)], peerstore.TempAddrTTL)
 	d.dial(info.ID, how)
+}
+
+// within leaves the addresses that may be dialled: with the DHT off, those of the
+// local subnets. The node's own host has a gater for this; a lent one may not.
+func (d *discovery) within(addrs []ma.Multiaddr) []ma.Multiaddr {
+	if d.n.cfg.DHT != DHTOff {
+		return addrs
+	}
+	return slices.DeleteFunc(slices.Clone(addrs), func(a ma.Multiaddr) bool { return !local(a) })
+}
+
+// sighted remembers a peer of the LAN: multicast names it once in a long while, and a
+// join may need it later.
+func (d *discovery) sighted(info peer.AddrInfo) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.lan) < lanPeers || d.lan[info.ID] != nil {
+		d.lan[info.ID] = info.Addrs
+	}
 }
 
 // dial connects to a peer whose addresses are in the peerstore, unless it is
@@ -164,7 +191,7 @@ func (d *discovery) foundBy(p peer.ID, outbound bool) string {
 		return "inbound"
 	case ok:
 		return how
-	case d.dht != nil: // it dials by itself what it asks
+	case d.dht.Load() != nil: // it dials by itself what it asks
 		return "dht"
 	}
 	return "host"
@@ -184,12 +211,29 @@ func (d *discovery) redial(ctx context.Context) {
 		for _, p := range d.away() {
 			d.dial(p, "known")
 		}
+		for _, info := range d.neighbours() {
+			d.found(info, "mdns")
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// neighbours returns who the LAN named and is not connected, while a join looks for
+// somebody who may admit.
+func (d *discovery) neighbours() []peer.AddrInfo {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out []peer.AddrInfo
+	for p, addrs := range d.lan {
+		if len(d.seeks) > 0 && d.n.host.Network().Connectedness(p) != network.Connected {
+			out = append(out, peer.AddrInfo{ID: p, Addrs: addrs})
+		}
+	}
+	return out
 }
 
 func (d *discovery) away() []peer.ID {
@@ -207,6 +251,9 @@ func (d *discovery) away() []peer.ID {
 		for _, a := range d.book[p].Addrs {
 			if m, err := ma.NewMultiaddr(a); err == nil {
 				m, _ = peer.SplitAddr(m)
+				if len(d.within([]ma.Multiaddr{m})) == 0 {
+					continue
+				}
 				d.n.host.Peerstore().AddAddr(p, m, peerstore.TempAddrTTL)
 			}
 		}
@@ -284,7 +331,7 @@ func (d *discovery) seek(key string) (stop func()) {
 
 // refresh has the DHT announce and look at once: keys have changed.
 func (d *discovery) refresh() {
-	if d.dht != nil {
-		d.dht.poke()
+	if c := d.dht.Load(); c != nil {
+		c.poke()
 	}
 }

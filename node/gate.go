@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/event"
@@ -23,10 +24,12 @@ type gate struct {
 	mu      sync.Mutex
 	entered map[peer.ID]map[string]bool // topics each peer may be in
 	opened  map[peer.ID]chan struct{}   // closed when the peer enters or goes
+	speaks  []protocol.ID               // what pubsub handles
 }
 
-// gossipProtocol is the one protocol pubsub is told that admitted peers speak.
-const gossipProtocol protocol.ID = "/meshsub/1.3.0"
+// gossipProtocol is GossipSub under a name of its own, so that the pubsub of a program
+// that lends its host stays apart.
+const gossipProtocol protocol.ID = "/p2pchat/gossip/1"
 
 func newGate(h host.Host) (*gate, error) {
 	g := &gate{Host: h, bus: eventbus.NewBus(), entered: make(map[peer.ID]map[string]bool), opened: make(map[peer.ID]chan struct{})}
@@ -101,8 +104,29 @@ func (g *gate) wait(ctx context.Context, p peer.ID) bool {
 	select {
 	case <-c:
 	case <-ctx.Done():
+		g.mu.Lock()
+		if g.opened[p] == c {
+			close(c) // for others that wait, too: who comes later asks anew
+			delete(g.opened, p)
+		}
+		g.mu.Unlock()
 	}
 	return g.has(p)
+}
+
+// close takes pubsub off the host, which it does not do by itself: a lent host lives on.
+func (g *gate) close() error {
+	for _, id := range g.speaks {
+		g.Host.RemoveStreamHandler(id)
+	}
+	for _, c := range g.Host.Network().Conns() {
+		for _, s := range c.GetStreams() {
+			if slices.Contains(g.speaks, s.Protocol()) {
+				_ = s.Reset()
+			}
+		}
+	}
+	return nil
 }
 
 // EventBus carries the events about admitted peers only.
@@ -119,17 +143,21 @@ type gatedHandlers struct {
 
 // SetStreamHandler makes streams wait until their peer has entered.
 func (g gatedHandlers) SetStreamHandler(id protocol.ID, h network.StreamHandler) {
+	g.speaks = append(g.speaks, id)
 	g.Host.SetStreamHandler(id, g.held(h))
 }
 
 // SetStreamHandlerMatch is SetStreamHandler for a matched protocol.
 func (g gatedHandlers) SetStreamHandlerMatch(id protocol.ID, match func(protocol.ID) bool, h network.StreamHandler) {
+	g.speaks = append(g.speaks, id)
 	g.Host.SetStreamHandlerMatch(id, match, g.held(h))
 }
 
 func (g gatedHandlers) held(h network.StreamHandler) network.StreamHandler {
 	return func(s network.Stream) {
-		if !g.wait(g.ctx, s.Conn().RemotePeer()) {
+		ctx, cancel := context.WithTimeout(g.ctx, helloTimeout)
+		defer cancel()
+		if !g.wait(ctx, s.Conn().RemotePeer()) {
 			_ = s.Reset()
 			return
 		}

@@ -162,6 +162,7 @@ func local(a ma.Multiaddr) bool {
 func (subnetGater) InterceptPeerDial(peer.ID) bool                   { return true }
 func (subnetGater) InterceptAddrDial(_ peer.ID, a ma.Multiaddr) bool { return local(a) }
 func (subnetGater) InterceptAccept(c network.ConnMultiaddrs) bool    { return local(c.RemoteMultiaddr()) }
+
 func (subnetGater) InterceptSecured(network.Direction, peer.ID, network.ConnMultiaddrs) bool {
 	return true
 }

@@ -92,7 +92,10 @@ func (n *Node) Join(ctx context.Context, text string) (protocol.ID, error) {
 		for _, p := range n.joinCandidates() {
 			r, err := n.askToJoin(ctx, p, link)
 			if err == nil {
-				return r.group, n.settleIn(ctx, r, p)
+				err = n.settleIn(ctx, r, p)
+				if err == nil || ctx.Err() != nil || r.isMember(r.me.Dev()) {
+					return r.group, err
+				}
 			}
 			if errors.Is(err, ErrRefused) {
 				return protocol.ID{}, err
@@ -187,6 +190,8 @@ func (n *Node) joinBy(ctx context.Context, w *wire, link protocol.Link) (*room, 
 // welcomed opens the room that a welcome gives the keys of. Its secrets are claims
 // until the group's own events confirm them.
 func (n *Node) welcomed(ctx context.Context, group protocol.ID, w protocol.Welcome) (*room, error) {
+	n.enter.Lock()
+	defer n.enter.Unlock()
 	if r, err := n.room(group); err == nil {
 		return r, r.addSecrets(ctx, w)
 	}
@@ -221,6 +226,8 @@ func (r *room) addSecrets(ctx context.Context, w protocol.Welcome) error {
 
 // settleIn greets the peers again, now as a member, and waits for the history.
 func (n *Node) settleIn(ctx context.Context, r *room, admitter peer.ID) error {
+	ctx, cancel := context.WithTimeout(ctx, settleMost)
+	defer cancel()
 	for _, p := range n.peers.all() {
 		if p != admitter {
 			n.spawn(func(ctx context.Context) { n.greet(ctx, p) })

@@ -14,9 +14,11 @@ type keyring struct {
 	epochs  map[protocol.ID]*protocol.Epoch
 	byTag   map[protocol.EpochTag]*protocol.Epoch
 	pending map[protocol.ID]protocol.Secret
+
+	confirmed []protocol.Secret // rendezvous secrets that the group's events carry
 }
 
-func newKeyring(protocol.ID) keyring {
+func newKeyring() keyring {
 	return keyring{
 		epochs: make(map[protocol.ID]*protocol.Epoch), byTag: make(map[protocol.EpochTag]*protocol.Epoch),
 		pending: make(map[protocol.ID]protocol.Secret),
@@ -93,7 +95,25 @@ func (r *room) openEpoch(id, eid protocol.ID, e protocol.Secret) bool {
 	}
 	r.keys.epochs[eid], r.keys.byTag[ep.Tag()] = ep, ep
 	r.openParents(ep, rekey)
+	if n, err := ep.OpenN(rekey.SealedN, rekey.Commit); err == nil {
+		r.confirm(n)
+	}
 	return true
+}
+
+// confirm keeps a rendezvous secret that the group's own events carry. What else a
+// welcome gave was a claim, and is dropped once there is one that holds.
+func (r *room) confirm(n protocol.Secret) {
+	if !slices.Contains(r.keys.confirmed, n) {
+		r.keys.confirmed = append(r.keys.confirmed, n)
+	}
+	kept := slices.DeleteFunc(slices.Clone(r.meta.Secrets), func(s protocol.Secret) bool { return !slices.Contains(r.keys.confirmed, s) })
+	for _, s := range r.keys.confirmed {
+		if !slices.Contains(kept, s) {
+			kept = append(kept, s)
+		}
+	}
+	r.meta.Secrets = kept
 }
 
 func (r *room) openParents(ep *protocol.Epoch, rekey *protocol.Rekey) {
@@ -122,6 +142,9 @@ func (r *room) liveEpochs() []protocol.EpochSecret {
 	followed := make(map[protocol.ID]bool)
 	all := r.current().Candidates(r.keys.held)
 	for _, c := range all {
+		if !c.Held {
+			continue // anybody may claim to follow; nobody could read on from here
+		}
 		for _, p := range c.Parents {
 			followed[p] = true
 		}

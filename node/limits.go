@@ -8,6 +8,10 @@ const (
 	parkedPerPeer = 256
 	// parkedBytesPerPeer bounds them in bytes: 256 ordinary messages, four of the largest.
 	parkedBytesPerPeer = 256 << 10
+	// parkedEvents and parkedBytes bound a group's waiting events whoever sent them:
+	// peer ids cost nothing.
+	parkedEvents = 8192
+	parkedBytes  = 8 << 20
 	// parkedFor is how long an event waits for what it refers to: a member who has
 	// it is met within a day, or sync brings both later.
 	parkedFor = 24 * time.Hour
@@ -27,6 +31,15 @@ const (
 
 	// syncServed bounds the syncs served to one peer at a time.
 	syncServed = 3
+	// joinsPerPeer bounds the join streams of one peer, link or not.
+	joinsPerPeer = 2
+	// grantsPerSecond and grantsBurst bound how fast a node admits to a group: each
+	// admission stays in everybody's control log for good.
+	grantsPerSecond = 2
+	grantsBurst     = 100
+	// settleMost is how long a newcomer waits for the history of who admitted it
+	// before it asks others as well: a welcome may be invented.
+	settleMost = 15 * time.Second
 	// joinsServed bounds the joins served at a time: each costs several signature checks.
 	joinsServed = 8
 
@@ -54,6 +67,9 @@ const (
 
 	// gossipEvents is how many events one gossip message may carry.
 	gossipEvents = 64
+
+	// lanPeers bounds the peers that mDNS named and that are tried again.
+	lanPeers = 256
 
 	// rememberedPeers bounds the address book.
 	rememberedPeers = 256

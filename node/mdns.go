@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/discovery/mdns"
@@ -46,18 +47,13 @@ func multicast() error {
 		return err
 	}
 	const want = net.FlagUp | net.FlagMulticast
-	err = errNoMulticast
-	for _, i := range ifaces {
-		if i.Flags&want != want {
-			continue
-		}
-		c, dialErr := net.Dial("udp4", "224.0.0.251:5353")
-		if dialErr != nil {
-			return dialErr
-		}
-		_, err = c.Write(make([]byte, 12))
-		_ = c.Close()
+	if !slices.ContainsFunc(ifaces, func(i net.Interface) bool { return i.Flags&want == want }) {
+		return errNoMulticast
+	}
+	c, err := net.Dial("udp4", "224.0.0.251:5353")
+	if err != nil {
 		return err
 	}
-	return err
+	_, err = c.Write(make([]byte, 12))
+	return errors.Join(err, c.Close())
 }

@@ -33,6 +33,8 @@ type Node struct {
 	disc  *discovery
 	peers *peers
 	joins chan struct{} // holds the joins being served
+	enter sync.Mutex    // held while a welcome is made into a room
+	turn  sync.Mutex    // orders what brings peers and gate in step with connections and rosters
 
 	// mu guards rooms and name. It is held before a room's own mutex, never after.
 	mu    sync.Mutex

@@ -9,12 +9,13 @@ import (
 )
 
 // parking holds events that came before what they refer to, by the id they wait
-// for. It is bounded a peer, so that nobody fills it for others; what does not fit
-// is left to sync.
+// for. It is bounded a peer, so that nobody fills it for others, and as a whole; what
+// does not fit is left to sync.
 type parking struct {
 	waiting map[protocol.ID][]parkedEvent
 	ids     map[protocol.ID]bool
 	used    map[peer.ID]*usage
+	all     usage
 }
 
 type parkedEvent struct {
@@ -36,9 +37,12 @@ func (p *parking) add(from peer.ID, wait protocol.ID, v protocol.Verified, now t
 		u = new(usage)
 	}
 	size := len(v.Wire())
-	if p.ids[v.ID()] || u.events >= parkedPerPeer || u.bytes+size > parkedBytesPerPeer {
+	if p.ids[v.ID()] || u.events >= parkedPerPeer || u.bytes+size > parkedBytesPerPeer ||
+		p.all.events >= parkedEvents || p.all.bytes+size > parkedBytes {
 		return
 	}
+	p.all.events++
+	p.all.bytes += size
 	u.events++
 	u.bytes += size
 	p.used[from] = u
@@ -60,6 +64,8 @@ func (p *parking) take(id protocol.ID) []protocol.Verified {
 
 func (p *parking) release(e parkedEvent) {
 	delete(p.ids, e.event.ID())
+	p.all.events--
+	p.all.bytes -= len(e.event.Wire())
 	u := p.used[e.from]
 	u.events--
 	u.bytes -= len(e.event.Wire())

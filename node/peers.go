@@ -25,12 +25,13 @@ type peerState struct {
 	found   string                       // how it was met
 	proofs  map[protocol.ID]protocol.Key // the device it proved to be, a group
 	greeted bool                         // a hello has run
-	sharing bool                         // addresses were handed on over this connection
+	sharing map[protocol.ID]bool         // in which groups addresses were handed on over this connection
 	joined  time.Time                    // when a join was last asked of it
 	equal   map[protocol.ID]protocol.ID  // the digest at which it held the same as this node
 	syncing map[protocol.ID]*syncState
 	tried   map[protocol.ID]attempt
-	serving int
+	serving int // syncs
+	joining int // joins
 }
 
 // attempt says at which digest a peer was last compared with, and how often without
@@ -59,6 +60,13 @@ func (ps *peers) with(p peer.ID, f func(s *peerState)) bool {
 	return ok
 }
 
+// do runs f under the mutex: what a peerState that may be gone already counts.
+func (ps *peers) do(f func()) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	f()
+}
+
 // connected takes a peer in.
 func (ps *peers) connected(p peer.ID, found string) {
 	ps.mu.Lock()
@@ -68,7 +76,7 @@ func (ps *peers) connected(p peer.ID, found string) {
 	}
 	ps.known[p] = &peerState{
 		id: p, found: found, proofs: make(map[protocol.ID]protocol.Key),
-		equal: make(map[protocol.ID]protocol.ID), tried: make(map[protocol.ID]attempt), syncing: make(map[protocol.ID]*syncState),
+		equal: make(map[protocol.ID]protocol.ID), tried: make(map[protocol.ID]attempt), sharing: make(map[protocol.ID]bool), syncing: make(map[protocol.ID]*syncState),
 	}
 	ps.changed()
 }
@@ -139,11 +147,10 @@ func (ps *peers) all() []peer.ID {
 
 // watchConnections keeps peers in step with the network and starts hellos.
 func (n *Node) watchConnections() {
-	var turn sync.Mutex // or an old connection's end could undo a new one's beginning
 	bundle := &network.NotifyBundle{
 		ConnectedF: func(_ network.Network, c network.Conn) {
-			turn.Lock()
-			defer turn.Unlock()
+			n.turn.Lock()
+			defer n.turn.Unlock()
 			p, outbound := c.RemotePeer(), c.Stat().Direction == network.DirOutbound
 			n.peers.connected(p, n.disc.foundBy(p, outbound))
 			if outbound {
@@ -151,8 +158,8 @@ func (n *Node) watchConnections() {
 			}
 		},
 		DisconnectedF: func(net network.Network, c network.Conn) {
-			turn.Lock()
-			defer turn.Unlock()
+			n.turn.Lock()
+			defer n.turn.Unlock()
 			p := c.RemotePeer()
 			if net.Connectedness(p) == network.Connected {
 				return
@@ -164,16 +171,27 @@ func (n *Node) watchConnections() {
 	}
 	n.host.Network().Notify(bundle)
 	n.onClose(func() error { n.host.Network().StopNotify(bundle); return nil })
-	for _, c := range n.host.Network().Conns() { // a lent host may be connected already
-		p := c.RemotePeer()
+	for _, p := range n.host.Network().Peers() { // a lent host may be connected already
+		n.adopt(p)
+	}
+}
+
+// adopt takes in a peer that was connected before the node watched. Whoever dialled
+// greeted the host when this node was not on it.
+func (n *Node) adopt(p peer.ID) {
+	n.turn.Lock()
+	defer n.turn.Unlock()
+	if n.host.Network().Connectedness(p) == network.Connected {
 		n.peers.connected(p, n.disc.foundBy(p, true))
-		n.spawn(func(ctx context.Context) { n.greet(ctx, p) }) // whoever dialled greeted the node before this one
+		n.spawn(func(ctx context.Context) { n.greet(ctx, p) })
 	}
 }
 
 // refreshGate lets pubsub see a peer if it is a member of a group, as the rosters
 // stand now.
 func (n *Node) refreshGate(p peer.ID) {
+	n.turn.Lock() // or one that looked before could act after one that looked later
+	defer n.turn.Unlock()
 	topics := make(map[string]bool)
 	for _, r := range n.allRooms() {
 		if dev, ok := n.peers.proved(p, r.group); ok && r.isMember(dev) {

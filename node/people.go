@@ -50,11 +50,15 @@ func (n *Node) Find(ref string) (protocol.ID, error) {
 	if err := n.alive(); err != nil {
 		return protocol.ID{}, err
 	}
+	groups := n.Groups()
+	if i := slices.IndexFunc(groups, func(g Group) bool { return g.ID.Text(protocol.GroupPrefix) == ref }); i >= 0 {
+		return groups[i].ID, nil // an id is an id, whatever others call their groups
+	}
 	var found []Group
-	for _, g := range n.Groups() {
+	for _, g := range groups {
 		id := g.ID.Text(protocol.GroupPrefix)
 		short := strings.HasPrefix(ref, protocol.GroupPrefix) && len(ref) >= len(protocol.GroupPrefix)+4 && strings.HasPrefix(id, ref)
-		if g.Name == ref || short {
+		if short || g.Name == ref && !strings.HasPrefix(ref, protocol.GroupPrefix) {
 			found = append(found, g)
 		}
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"crypto/rand"
 
 	"github.com/p2pchat/p2pchat/protocol"
@@ -51,32 +52,39 @@ func (r *room) nameFrom(rec protocol.VerifiedRecord) {
 }
 
 // refreshProfile publishes this person's name where the group does not have it yet.
+// It may be called in the validator, so it does not wait for the disk there.
 func (r *room) refreshProfile() {
-	rec, ok, err := r.makeProfile()
+	rec, commit, err := r.makeProfile()
 	if err != nil {
 		r.n.log.Warn("profile", "err", err)
 		return
 	}
-	if !ok {
+	if commit == nil {
 		return
 	}
-	if commit := r.ingestRecords([]protocol.VerifiedRecord{rec}); commit != nil {
+	r.n.spawn(func(ctx context.Context) {
+		if err := commit.Wait(ctx); err != nil {
+			r.n.log.Warn("profile", "err", err)
+			return
+		}
 		r.publish(protocol.FrameRecords, [][]byte{rec.Wire()})
 		r.poke()
-	}
+	})
 }
 
-func (r *room) makeProfile() (rec protocol.VerifiedRecord, ok bool, err error) {
+// makeProfile makes this device's next profile record, if one is due, and stores it:
+// in one go, so that no number is given twice.
+func (r *room) makeProfile() (rec protocol.VerifiedRecord, commit *storage.Commit, err error) {
 	name := r.n.displayName()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	dev := r.me.Dev()
 	if _, member := r.current().Owner(dev); !member || name == "" || r.names[dev] == name {
-		return rec, false, nil
+		return rec, nil, nil
 	}
 	ep, err := r.sendEpoch()
 	if err != nil {
-		return rec, false, nil // as soon as there is a key
+		return rec, nil, nil // as soon as there is a key
 	}
 	k := protocol.RecordKey{Dev: dev, Type: protocol.RecordProfile, Number: 1}
 	if old, ok := r.records[recordSlot{dev, protocol.RecordProfile}]; ok {
@@ -84,10 +92,14 @@ func (r *room) makeProfile() (rec protocol.VerifiedRecord, ok bool, err error) {
 	}
 	value, err := ep.SealProfile(k, protocol.Profile{Name: name}, rand.Reader)
 	if err != nil {
-		return rec, false, err
+		return rec, nil, err
 	}
 	rec, err = protocol.Record{Type: k.Type, Number: k.Number, Value: value}.Sign(r.group, r.me.Signer())
-	return rec, err == nil, err
+	if err != nil || !r.keepRecord(rec) {
+		return rec, nil, err
+	}
+	r.digest.fresh = false
+	return rec, r.log.PutRecord(rec), nil
 }
 
 func (n *Node) displayName() string {

@@ -12,6 +12,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/time/rate"
 
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/storage"
@@ -34,9 +35,11 @@ type room struct {
 	parked  *parking
 	recent  *simplelru.LRU[protocol.ID, struct{}]
 	records map[recordSlot]protocol.VerifiedRecord
-	names   map[protocol.Key]string // by device
-	blocked map[protocol.Key]bool   // identities hidden on this node
-	buckets map[protocol.Key]*bucket
+	names   map[protocol.Key]string  // by device
+	blocked map[protocol.Key]bool    // identities hidden on this node
+	buckets map[string]*rate.Limiter // by device, or by peer where the device is no member's
+	grants  *rate.Limiter            // admissions by this node
+	lobbies map[protocol.ID]protocol.Secret
 	digest  digestCache
 	failed  bool      // an append was refused: what was admitted with it is not stored
 	losses  uint64    // log.Failures when the state was last known to fit the log
@@ -84,8 +87,9 @@ func (n *Node) openRoom(ctx context.Context, group protocol.ID, meta roomMeta) (
 	r := &room{
 		n: n, group: group, me: n.account.Identity(meta.Tag), log: log, meta: meta,
 		set: protocol.NewSet(group), parked: newParking(), recent: recent,
-		keys: newKeyring(group), records: make(map[recordSlot]protocol.VerifiedRecord),
-		names: make(map[protocol.Key]string), buckets: make(map[protocol.Key]*bucket),
+		keys: newKeyring(), records: make(map[recordSlot]protocol.VerifiedRecord),
+		names: make(map[protocol.Key]string), buckets: make(map[string]*rate.Limiter),
+		grants: rate.NewLimiter(grantsPerSecond, grantsBurst), lobbies: make(map[protocol.ID]protocol.Secret),
 		losses: log.Failures(), kick: make(chan struct{}, 1), fetch: make(chan struct{}, 1),
 	}
 	return r, r.restore(ctx)
@@ -97,11 +101,7 @@ func (r *room) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, e := range control {
-		if err := r.set.Restore(e.Event); err != nil {
-			return fmt.Errorf("control event %s in the store: %w", e.Event.ID(), err)
-		}
-	}
+	r.fill(r.set, control)
 	newest, _, err := r.log.Newest(ctx, 1, storage.Position{})
 	if err != nil {
 		return err
@@ -120,6 +120,16 @@ func (r *room) restore(ctx context.Context) error {
 		r.keepRecord(rec)
 	}
 	return r.loadBlocked(ctx)
+}
+
+// fill puts stored control events into a set. One that does not fit, because the
+// entry of what it cites is damaged, is left out rather than the whole group.
+func (r *room) fill(set *protocol.Set, control []storage.Entry) {
+	for _, e := range control {
+		if err := set.Restore(e.Event); err != nil {
+			r.n.log.Error("a stored control event is left out", "event", e.Event.ID(), "err", err)
+		}
+	}
 }
 
 // saveMeta stores what the room cannot derive. The caller holds mu.
@@ -200,10 +210,17 @@ type intake struct {
 	commit  *storage.Commit // nil where nothing was stored
 }
 
-// append stores what was admitted. The caller holds mu and has called refit.
+// append stores what was admitted. Where the log refuses, the room forgets that it
+// admitted: messages at once, control events when it looks at the log again. The
+// caller holds mu and has called refit.
 func (r *room) append(events ...protocol.Verified) *storage.Commit {
 	commit := r.log.Append(events)
-	r.failed = r.failed || commit.Failed()
+	if commit.Failed() {
+		for _, v := range events {
+			r.recent.Remove(v.ID())
+			r.failed = r.failed || v.Header().Chain == protocol.Control
+		}
+	}
 	return commit
 }
 
@@ -214,16 +231,16 @@ func (r *room) refit() error {
 	if !r.failed && losses == r.losses {
 		return nil
 	}
+	// What is on its way has arrived then, or failed.
+	if err := r.log.Append(nil).Wait(r.n.ctx); err != nil {
+		return fmt.Errorf("after a write that failed: %w", err)
+	}
 	control, err := r.log.Control(r.n.ctx)
 	if err != nil {
 		return fmt.Errorf("after a write that failed: %w", err)
 	}
 	set := protocol.NewSet(r.group)
-	for _, e := range control {
-		if err := set.Restore(e.Event); err != nil {
-			return fmt.Errorf("after a write that failed: %w", err)
-		}
-	}
+	r.fill(set, control)
 	r.set, r.roster, r.failed, r.losses = set, nil, false, losses
 	r.recent.Purge()
 	return nil
@@ -234,9 +251,35 @@ func (r *room) refit() error {
 func (r *room) ingest(from peer.ID, events []protocol.Verified) intake {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	in := r.takeIn(from, events)
+	if len(events) > 1 && in.commit != nil && in.commit.Failed() {
+		// The log refuses one of them, such as one more branch of a fork than it keeps,
+		// and with it all. One by one the others come in; what cites that one waits.
+		for _, v := range events {
+			one := r.takeIn(from, []protocol.Verified{v})
+			in.add(one)
+		}
+	}
+	return in
+}
+
+// add sums up; the last commit stands for those before it.
+func (in *intake) add(o intake) {
+	in.refused += o.refused
+	in.stored += o.stored
+	in.gap = in.gap || o.gap
+	in.control = in.control || o.control
+	if o.commit != nil && !o.commit.Failed() {
+		in.commit = o.commit
+	}
+}
+
+// takeIn admits events and appends those that may be stored. The caller holds mu.
+func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 	var in intake
 	if err := r.refit(); err != nil {
 		r.n.log.Error("events are left to a later sync", "err", err)
+		in.refused = len(events)
 		return in
 	}
 	var accepted []protocol.Verified

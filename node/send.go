@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -15,7 +16,8 @@ import (
 // Send seals, signs and stores a text, then hands it to who is connected. When it
 // returns the message survives a crash; whether anybody has it yet is in the
 // result, and sync delivers it in any case. It never refuses for going too fast:
-// beyond the group's gossip rate messages travel by sync alone.
+// beyond the group's gossip rate messages travel by sync alone. Where ctx ends while
+// it waits for the disk, the message may be stored all the same.
 func (n *Node) Send(ctx context.Context, group protocol.ID, text string) (SendResult, error) {
 	r, err := n.room(group)
 	if err != nil {
@@ -25,7 +27,7 @@ func (n *Node) Send(ctx context.Context, group protocol.ID, text string) (SendRe
 	if err != nil {
 		return SendResult{}, fmt.Errorf("send: %w", err)
 	}
-	if r.allowGossip(v.Header().Dev) {
+	if r.allowGossip(v.Header().Dev, n.host.ID()) {
 		r.publish(protocol.FrameEvents, [][]byte{v.Wire()})
 	}
 	r.poke()
@@ -37,10 +39,10 @@ func (n *Node) Send(ctx context.Context, group protocol.ID, text string) (SendRe
 func (r *room) sayDurably(ctx context.Context, kind protocol.Kind, c protocol.Content) (protocol.Verified, error) {
 	for {
 		v, commit, err := r.say(kind, c)
-		if err != nil {
-			return v, err
+		if err == nil {
+			err = commit.Wait(ctx)
 		}
-		if err = commit.Wait(ctx); !errors.Is(err, storage.ErrBusy) {
+		if !errors.Is(err, storage.ErrBusy) {
 			return v, err
 		}
 		select {
@@ -106,7 +108,7 @@ func (r *room) issue(kind protocol.Kind, c protocol.Clear, aside *protocol.Aside
 		return protocol.Verified{}, nil, fmt.Errorf("%w: event %s %w", ErrNotAllowed, frozen[0], protocol.ErrUnknownCritical)
 	}
 	if need := protocol.MayIssue(kind); me.Rank > need {
-		return protocol.Verified{}, nil, fmt.Errorf("%w: a %s needs %s or a more senior role, yours is %s", ErrNotAllowed, kind, need, me.Rank)
+		return protocol.Verified{}, nil, fmt.Errorf("%w: this needs the role %s or a more senior one, yours is %s", ErrNotAllowed, need, me.Rank)
 	}
 	var ep *protocol.Epoch
 	if aside != nil {
@@ -150,6 +152,9 @@ func (n *Node) CreateGroup(ctx context.Context, name string) (protocol.ID, error
 	}
 	if name == "" || len(name) > protocol.MaxNameSize || !utf8.ValidString(name) {
 		return protocol.ID{}, fmt.Errorf("create group: the name is empty, not UTF-8 or over %d bytes: %w", protocol.MaxNameSize, ErrNotText)
+	}
+	if strings.HasPrefix(name, protocol.GroupPrefix) {
+		return protocol.ID{}, fmt.Errorf("create group: the name begins like an id: %w", ErrNotText)
 	}
 	genesis, salt, err := n.genesis()
 	if err != nil {

@@ -150,7 +150,7 @@ func (r *room) serveChain(ctx context.Context, out *sender, mine []tip, theirs [
 	}
 	for {
 		page, err := r.log.Chain(ctx, mine[0].Dev, mine[0].Chain, seq, followPage)
-		if err != nil || len(page) == 0 {
+		if err := r.readable(err); err != nil || len(page) == 0 {
 			return err
 		}
 		for _, v := range page {

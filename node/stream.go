@@ -94,9 +94,7 @@ func (w *wire) end(err error) {
 func (n *Node) handle(id libprotocol.ID, idle time.Duration, serve func(ctx context.Context, w *wire) error) {
 	n.host.SetStreamHandler(id, func(s network.Stream) {
 		w := newWire(s, idle)
-		done := make(chan struct{})
 		n.spawn(func(ctx context.Context) {
-			defer close(done)
 			stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
 			defer stop()
 			err := serve(ctx, w)

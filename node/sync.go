@@ -51,9 +51,10 @@ func (n *Node) syncLoop(ctx context.Context, r *room, p peer.ID, delay time.Dura
 		}
 		again = false
 		n.peers.with(p, func(s *peerState) {
-			st := s.syncing[r.group]
-			again, st.again = st.again, false
-			st.running = again
+			if st := s.syncing[r.group]; st != nil { // or the peer has gone and come back
+				again, st.again = st.again, false
+				st.running = again
+			}
 		})
 		delay = syncDebounce
 	}
@@ -171,10 +172,16 @@ func (r *room) take(from peer.ID, f protocol.Frame) (*storage.Commit, error) {
 			return nil, err
 		}
 		events, errs := protocol.VerifyBatch(r.group, list.List, rand.Reader)
-		if err := errors.Join(errs...); err != nil {
-			return nil, fmt.Errorf("peer %s sent an event that does not verify: %w", from, err)
+		known := events[:0]
+		for i, err := range errs {
+			switch {
+			case err == nil:
+				known = append(known, events[i])
+			case !errors.Is(err, protocol.ErrUnknownCritical): // of the future; the rest is not
+				return nil, fmt.Errorf("peer %s sent an event that does not verify: %w", from, err)
+			}
 		}
-		in := r.ingest(from, events)
+		in := r.ingest(from, known)
 		r.settle(in)
 		return in.commit, nil
 	case protocol.FrameRecords:
@@ -197,16 +204,17 @@ func (r *room) take(from peer.ID, f protocol.Frame) (*storage.Commit, error) {
 // serveSync is the responder's side.
 func (n *Node) serveSync(ctx context.Context, w *wire) error {
 	p := w.peer()
-	busy := false
+	var place *peerState
 	n.peers.with(p, func(s *peerState) {
-		if s.serving++; s.serving > syncServed {
-			busy = true
+		if s.serving < syncServed {
+			s.serving++
+			place = s
 		}
 	})
-	defer n.peers.with(p, func(s *peerState) { s.serving-- })
-	if busy {
+	if place == nil {
 		return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedBusy})
 	}
+	defer n.peers.do(func() { place.serving-- })
 	var theirs protocol.Open
 	if err := w.expect(protocol.FrameOpen, &theirs); err != nil {
 		return err
@@ -301,7 +309,7 @@ func (w *wire) readHave() (*holding, error) {
 // member can then meet the others.
 func (n *Node) introductions(p peer.ID, r *room) [][]byte {
 	fresh := false
-	n.peers.with(p, func(s *peerState) { fresh, s.sharing = !s.sharing, true })
+	n.peers.with(p, func(s *peerState) { fresh, s.sharing[r.group] = !s.sharing[r.group], true })
 	if !fresh {
 		return nil
 	}

@@ -25,7 +25,7 @@ func (n *Node) Follow(ctx context.Context, group protocol.ID, cursor uint64) ite
 		for {
 			changed := r.log.Changed()
 			page, err := r.log.After(ctx, cursor, followPage)
-			if err != nil {
+			if err := r.readable(err); err != nil {
 				if ctx.Err() == nil {
 					yield(Message{}, fmt.Errorf("follow: %w", err))
 				}
@@ -52,6 +52,9 @@ func (n *Node) Follow(ctx context.Context, group protocol.ID, cursor uint64) ite
 	}
 }
 
+// lastSlack is for events that have no line.
+const lastSlack = 8
+
 // Last returns the newest count lines in display order, the oldest of them first; 0
 // is all. The cursor is where Follow goes on.
 func (n *Node) Last(ctx context.Context, group protocol.ID, count int) (lines []Message, cursor uint64, err error) {
@@ -62,22 +65,42 @@ func (n *Node) Last(ctx context.Context, group protocol.ID, count int) (lines []
 	cursor = r.log.Cursor()
 	var before storage.Position
 	for count == 0 || len(lines) < count {
-		page, next, err := r.log.Newest(ctx, followPage, before)
-		if err != nil {
+		size := followPage
+		if count > 0 {
+			size = min(size, count-len(lines)+lastSlack)
+		}
+		page, next, err := r.log.Newest(ctx, size, before)
+		if err := r.readable(err); err != nil {
 			return nil, 0, fmt.Errorf("history: %w", err)
 		}
 		for _, e := range slices.Backward(page) {
-			if line, ok := r.line(e); ok && (count == 0 || len(lines) < count) && e.Cursor <= cursor {
+			if count > 0 && len(lines) == count {
+				break
+			}
+			if e.Cursor > cursor {
+				continue // Follow brings it
+			}
+			if line, ok := r.line(e); ok {
 				lines = append(lines, line)
 			}
 		}
-		if len(page) < followPage {
+		if len(page) < size {
 			break
 		}
 		before = next
 	}
 	slices.Reverse(lines)
 	return lines, cursor, nil
+}
+
+// readable passes over damaged entries: they are named in the log, and the rest of a
+// history is worth having.
+func (r *room) readable(err error) error {
+	if errors.Is(err, storage.ErrDamaged) {
+		r.n.log.Error("part of the history is damaged", "err", err)
+		return nil
+	}
+	return err
 }
 
 // line turns an event into what a person reads. Events that are only machinery, and
