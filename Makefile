@@ -4,7 +4,7 @@ FUZZTIME ?= 30s
 BENCH    ?= .
 tool     := go tool -modfile=tools/go.mod
 
-.PHONY: help build test race lint fmt fuzz bench netns ci
+.PHONY: help build test race lint fmt fuzz bench parts netns ci
 
 help: ## what there is (this)
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -29,8 +29,11 @@ fmt: ## format the code
 fuzz: ## each fuzz function for FUZZTIME (30s)
 	FUZZTIME=$(FUZZTIME) .ci/run fuzz
 
-bench: ## benchmarks, or those that match BENCH
-	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+bench: ## the table of docs/benchmarks.md, beside plain GossipSub: 6 minutes
+	go test -run '^$$' -bench '^BenchmarkGoals$$' -benchtime 1x -timeout 2h ./node
+
+parts: ## benchmarks of the parts, or those that match BENCH
+	go test -run '^$$' -bench '$(BENCH)' -skip '^BenchmarkGoals$$' -benchmem ./...
 
 netns: ## tests between network namespaces (needs root, iproute2, nftables)
 	CI=true go test -count=1 -v -run '^TestNetns' ./...
