@@ -963,6 +963,9 @@ func TestForksTakeNothingWithThem(t *testing.T) {
 			t.Errorf("%s has no message of Zoe's", p.cfg.Name)
 		}
 	}
+	if forks := ana.Status().Groups[0].Forks; len(forks) != 1 || forks[0].Name != "Mia" {
+		t.Errorf("Ana is shown the forks of %+v", forks)
+	}
 	ana.send(club, "Ana goes on")
 	bo.send(club, "Bo goes on")
 	heard := func(p *person, text string) bool {

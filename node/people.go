@@ -236,7 +236,16 @@ func (n *Node) Status() Status {
 	}
 	for _, r := range n.allRooms() {
 		g := GroupStatus{Group: n.describe(r), Events: r.log.Count(), LastSync: r.lastSync()}
+		forks, err := r.log.Forks(n.ctx)
+		if err != nil {
+			n.log.Warn("forks", "err", err)
+		}
 		r.mu.Lock()
+		for _, f := range forks {
+			if who := r.person(f.A.Header().Dev); !slices.Contains(g.Forks, who) {
+				g.Forks = append(g.Forks, who)
+			}
+		}
 		g.Parked = r.parked.len()
 		r.mu.Unlock()
 		s.Groups = append(s.Groups, g)

@@ -70,6 +70,7 @@ type Status struct {
 type GroupStatus struct {
 	Group
 	Events   uint64    // stored control events and messages
+	Forks    []Person  // whose device signed two events for one place: a copy of it, or dishonest
 	Parked   int       // arrived before what they refer to, waiting
 	LastSync time.Time // when nothing was missing here that a member had; zero if never
 }

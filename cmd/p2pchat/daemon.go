@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -74,6 +75,10 @@ func statusText(s local.Status, self bool) string {
 	for _, g := range s.Groups {
 		fmt.Fprintf(&b, "\n%s: members %s; events %d, waiting %d; %s",
 			cleanName(g.Name), attendance(g.Group, s.Holder), g.Events, g.Parked, synced(g.LastSync))
+		for _, p := range g.Forks {
+			fmt.Fprintf(&b, "\n  forked: a device of %s signed two events for one place; it was copied, or lies",
+				cleanName(cmp.Or(p.Name, p.Key)))
+		}
 	}
 	return b.String()
 }

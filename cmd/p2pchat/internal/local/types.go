@@ -123,6 +123,7 @@ type Status struct {
 type GroupStatus struct {
 	Group
 	Events   uint64     `json:"events"`
+	Forks    []Person   `json:"forks"` // whose device signed two events for one place
 	Parked   int        `json:"parked"`
 	LastSync *time.Time `json:"last_sync"` // nil before the first
 }
@@ -133,7 +134,10 @@ func newStatus(s node.Status, h Holder) Status {
 		Holder: h, Groups: []GroupStatus{},
 	}
 	for _, g := range s.Groups {
-		gs := GroupStatus{Group: newGroup(g.Group), Events: g.Events, Parked: g.Parked}
+		gs := GroupStatus{Group: newGroup(g.Group), Events: g.Events, Forks: []Person{}, Parked: g.Parked}
+		for _, p := range g.Forks {
+			gs.Forks = append(gs.Forks, newPerson(p))
+		}
 		if !g.LastSync.IsZero() {
 			at := g.LastSync.UTC()
 			gs.LastSync = &at
