@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/p2pchat/p2pchat/protocol"
 )
 
@@ -24,7 +26,8 @@ const childEnv = "P2PCHAT_TEST_CHILD"
 func TestMain(m *testing.M) {
 	switch os.Getenv(childEnv) {
 	case "":
-		os.Exit(m.Run())
+		// Pebble leaves its disk watch running where it refused to open a damaged store.
+		goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/cockroachdb/pebble/v2/vfs.(*diskHealthCheckingFS).startTickerLocked.func1"))
 	case "hold":
 		hold(os.Args[1])
 	case "write":
