@@ -68,14 +68,16 @@ func meshParams() pubsub.GossipSubParams {
 // scores punish invalid messages (P4) and broken promises (P7). Quiet topics would
 // make delivery scores (P3) punish the innocent.
 func scores() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
-	return &pubsub.PeerScoreParams{
+	params := &pubsub.PeerScoreParams{
 		AppSpecificScore: func(peer.ID) float64 { return 0 },
 		DecayInterval:    time.Second, DecayToZero: 0.01, RetainScore: 10 * time.Minute,
 		BehaviourPenaltyWeight: -1, BehaviourPenaltyThreshold: 6, BehaviourPenaltyDecay: 0.9,
 		Topics: make(map[string]*pubsub.TopicScoreParams),
-	}, &pubsub.PeerScoreThresholds{
+	}
+	limits := &pubsub.PeerScoreThresholds{
 		GossipThreshold: -50, PublishThreshold: -100, GraylistThreshold: -200, OpportunisticGraftThreshold: 1,
 	}
+	return params, limits
 }
 
 func topicScores() *pubsub.TopicScoreParams {

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/ipfs/go-datastore"
+
+	"github.com/p2pchat/p2pchat/internal/fixture/need"
 )
 
 func open(t *testing.T, home string) *Store {
@@ -216,11 +218,11 @@ func TestDiskFull(t *testing.T) {
 // The same on a file system that is really full.
 func TestDiskReallyFull(t *testing.T) {
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
-		t.Skip("needs root on Linux, to mount a small tmpfs")
+		need.Missing(t, "root on Linux, to mount a small tmpfs")
 	}
 	mount := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", mount).CombinedOutput(); err != nil {
-		t.Skipf("needs the right to mount a tmpfs: %s", out)
+		need.Missing(t, "the right to mount a tmpfs: "+string(out))
 	}
 	t.Cleanup(func() { _ = exec.Command("umount", mount).Run() })
 	home := filepath.Join(mount, "ana")
