@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"cmp"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"fmt"
@@ -50,17 +49,25 @@ type StepStart struct {
 	Hash  ID     `cbor:"5,keyasint"` // SHA-256 of the step secret
 }
 
-// CutEntry names the last event of a chain that a denial spares.
+// Cut is what a denial spares of its target's acts: the events it names and those
+// before them on their chains, by the links of the chain and never by number. A chain
+// that is not named is not spared.
+type Cut struct {
+	Control  []ID       `cbor:"1,keyasint,omitempty"` // in the denial's past; ascending
+	Messages []CutEntry `cbor:"3,keyasint,omitempty"` // ascending by id
+}
+
+// CutEntry names the last message of a chain that a denial spares. The number says
+// what may be before it until the message itself is here.
 type CutEntry struct {
 	ID  ID     `cbor:"1,keyasint"`
 	Seq uint64 `cbor:"3,keyasint"`
 }
 
-// Denial is a remove, a ban or a mute. Spared are the cut's events and what they
-// follow on their chains; an unlisted chain spares nothing.
+// Denial is a remove, a ban or a mute.
 type Denial struct {
-	Target Key        `cbor:"1,keyasint"`
-	Cut    []CutEntry `cbor:"3,keyasint,omitempty"` // ascending by id
+	Target Key `cbor:"1,keyasint"`
+	Cut    Cut `cbor:"3,keyasint"`
 }
 
 // Lift is an unban or an unmute.
@@ -78,10 +85,10 @@ type DeviceAdd struct {
 
 // DeviceRevoke ends a device. The statement is the root's, whoever brings it.
 type DeviceRevoke struct {
-	Root Key        `cbor:"1,keyasint"`
-	Dev  Key        `cbor:"3,keyasint"`
-	Cut  []CutEntry `cbor:"5,keyasint,omitempty"`
-	Sig  Signature  `cbor:"7,keyasint"`
+	Root Key       `cbor:"1,keyasint"`
+	Dev  Key       `cbor:"3,keyasint"`
+	Cut  Cut       `cbor:"5,keyasint"`
+	Sig  Signature `cbor:"7,keyasint"`
 }
 
 // Invite lets holders of a seed ask to join.
@@ -99,23 +106,10 @@ type InviteRevoke struct {
 	Invite ID `cbor:"1,keyasint"`
 }
 
-// Setting numbers, odd ones critical. Text settings are in the sealed part.
-const (
-	SettingName      = 2
-	SettingTopic     = 4
-	SettingRules     = 6
-	SettingAnnounce  = 1 // 1: only moderators and their seniors speak
-	SettingSlowMode  = 3 // seconds between messages of one member
-	SettingAdmission = 5 // 1 invite, 2 approve, 3 open
-	SettingRetention = 8 // days; 0 is for ever
-	SettingRate      = 10
-)
-
 // Setting changes one of the group's settings.
 type Setting struct {
-	Number uint16     `cbor:"1,keyasint"`
-	Value  uint64     `cbor:"3,keyasint,omitzero"`
-	Cut    []CutEntry `cbor:"5,keyasint,omitempty"` // for settings that restrict
+	Number uint16 `cbor:"1,keyasint"`
+	Value  uint64 `cbor:"3,keyasint,omitzero"`
 }
 
 // Rekey starts an epoch.
@@ -309,14 +303,14 @@ func (g *Grant) check() error {
 	return nil
 }
 
-func checkCut(cut []CutEntry) error {
-	if len(cut) > MaxCut {
-		return malformed("%d cut entries: at most %d", len(cut), MaxCut)
+func (c *Cut) check() error {
+	if len(c.Control) > MaxCut || len(c.Messages) > MaxCut {
+		return malformed("%d and %d cut entries: at most %d", len(c.Control), len(c.Messages), MaxCut)
 	}
-	if !strictlyAscending(cut, func(a, b CutEntry) int { return a.ID.Compare(b.ID) }) {
+	if !strictlyAscending(c.Control, ID.Compare) || !strictlyAscending(c.Messages, func(a, b CutEntry) int { return a.ID.Compare(b.ID) }) {
 		return malformed("cut entries are not in ascending order")
 	}
-	for _, c := range cut {
+	for _, c := range c.Messages {
 		if c.Seq == 0 || c.Seq >= MaxSeq {
 			return malformed("cut entry with seq %d", c.Seq)
 		}
@@ -328,7 +322,7 @@ func (d *Denial) check() error {
 	if d.Target.IsZero() {
 		return malformed("a denial of nobody")
 	}
-	return checkCut(d.Cut)
+	return d.Cut.check()
 }
 
 func (l *Lift) check() error {
@@ -341,7 +335,7 @@ func (l *Lift) check() error {
 func (*Leave) check() error     { return nil }
 func (*DeviceAdd) check() error { return nil }
 
-func (r *DeviceRevoke) check() error { return checkCut(r.Cut) }
+func (r *DeviceRevoke) check() error { return r.Cut.check() }
 
 func (i *Invite) check() error {
 	if i.Key.IsZero() || i.Rank == Founder || i.Rank > Relay {
@@ -357,7 +351,7 @@ func (r *InviteRevoke) check() error {
 	return nil
 }
 
-func (s *Setting) check() error { return checkCut(s.Cut) }
+func (*Setting) check() error { return nil }
 
 func (r *Rekey) check() error {
 	switch {
@@ -384,8 +378,3 @@ func (s *Successor) check() error {
 }
 
 func (*Unknown) check() error { return nil }
-
-// Compare orders cut entries by id, as a cut lists them.
-func (c CutEntry) Compare(o CutEntry) int {
-	return cmp.Or(c.ID.Compare(o.ID), cmp.Compare(c.Seq, o.Seq))
-}

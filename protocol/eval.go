@@ -3,19 +3,15 @@ package protocol
 import (
 	"cmp"
 	"slices"
+
+	"github.com/p2pchat/p2pchat/protocol/authority"
 )
 
 // Roster is who belongs to a group, with what rank, and what else follows from the
 // control set. Only [Eval] makes one.
 type Roster struct {
-	set       *Set
-	effective []bool // by position in the set
-	people    map[Key]*Standing
-	devices   map[Key]Key // device to identity
-	invites   []ID
-	settings  map[uint16]ID
-	rekeys    []ID
-	frozen    []ID
+	set   *Set
+	state *authority.State
 }
 
 // Standing is one identity's place in a roster.
@@ -23,166 +19,102 @@ type Standing struct {
 	Root    Key
 	Rank    Rank
 	Grant   ID    // what it acts under: its most senior live grant
-	Devices []Key // ascending
+	Devices []Key // ascending; without revoked ones
 }
 
-// Eval derives the roster from a set of control events: a pure function of the
-// set, whatever the order of arrival.
-//
-// It evaluates genesis, grants, invites, settings and rekeys. Removal, bans,
-// leaves and revocations are checked, stored and passed on, and take effect when
-// the rule for them is built; see "The authority rule" in docs/spec/p2pchat-1.md.
+// Eval derives the roster from a set of control events: a pure function of the set,
+// whatever the order of arrival. The rule is that of [authority.Eval].
 func Eval(s *Set) *Roster {
-	r := &Roster{
-		set: s, effective: make([]bool, len(s.nodes)), people: make(map[Key]*Standing),
-		devices: make(map[Key]Key), settings: make(map[uint16]ID),
-	}
-	for _, rank := range s.ranks() {
-		for i := range s.nodes { // a topological order
-			if n := &s.nodes[i]; n.rank == rank && (i == 0 || r.effective[n.auth]) {
-				r.effective[i] = true
-			}
-		}
-	}
-	for i := range s.nodes {
-		if r.effective[i] {
-			r.apply(&s.nodes[i])
-		}
-	}
-	r.choose()
-	for dev, list := range s.certs {
-		for _, o := range list {
-			r.own(dev, o)
-		}
-	}
-	for _, p := range r.people {
-		slices.SortFunc(p.Devices, Key.Compare)
-	}
-	return r
+	return &Roster{set: s, state: authority.Eval(s.graph)}
 }
 
-// ranks returns the ranks at which somebody acted, ascending: what is effective at
-// one depends on more senior ones and on causally earlier events only.
-func (s *Set) ranks() []Rank {
-	seen := make(map[Rank]bool)
-	var ranks []Rank
-	for i := range s.nodes {
-		if r := s.nodes[i].rank; !seen[r] {
-			seen[r] = true
-			ranks = append(ranks, r)
-		}
-	}
-	slices.Sort(ranks)
-	return ranks
-}
-
-func (r *Roster) apply(n *node) {
-	id := n.v.id
-	switch c := n.clear.(type) {
-	case *Genesis:
-		for _, f := range c.Founders {
-			r.grant(f.Root, Founder, id)
-		}
-	case *Grant:
-		r.grant(c.Target, c.Rank, id)
-	case *Invite:
-		r.invites = append(r.invites, id)
-	case *Rekey:
-		r.rekeys = append(r.rekeys, id)
-	case *Unknown:
-		if n.v.Header().Kind.Critical() {
-			r.frozen = append(r.frozen, id)
-		}
-	}
-}
-
-func (r *Roster) grant(root Key, rank Rank, id ID) {
-	p := r.people[root]
-	if p == nil {
-		r.people[root] = &Standing{Root: root, Rank: rank, Grant: id}
-		return
-	}
-	// The most senior grant counts. Of equals the first by id: any of them would do,
-	// and all nodes name the same.
-	if c := cmp.Or(cmp.Compare(rank, p.Rank), id.Compare(p.Grant)); c < 0 {
-		p.Rank, p.Grant = rank, id
-	}
-}
-
-// choose picks the event that holds each setting's value: of those that no other
-// value of the setting follows, the one by the most senior author, then with the
-// latest clock, then with the lowest id. Comparing pairs instead would go in
-// circles: B follows A, A is senior to C, C is senior to B.
-func (r *Roster) choose() {
-	s, values := r.set, make(map[uint16][]int32)
-	for i := range s.nodes {
-		if c, ok := s.nodes[i].clear.(*Setting); ok && r.effective[i] {
-			values[c.Number] = append(values[c.Number], int32(i))
-		}
-	}
-	for number, list := range values {
-		var before []int32
-		for _, i := range list {
-			before = append(before, s.nodes[i].cites...)
-		}
-		followed := make(map[int32]bool)
-		s.walk(before, func(i int32) bool {
-			followed[i] = true
-			return i > list[0] // positions below the first value hold no other
-		})
-		list = slices.DeleteFunc(list, func(i int32) bool { return followed[i] })
-		best := slices.MinFunc(list, func(i, j int32) int {
-			a, b := &s.nodes[i], &s.nodes[j]
-			return cmp.Or(cmp.Compare(a.rank, b.rank), -cmp.Compare(a.v.Header().HLC, b.v.Header().HLC), a.v.id.Compare(b.v.id))
-		})
-		r.settings[number] = s.nodes[best].v.id
-	}
-}
-
-// own takes a device into its identity, where the event that brings its
-// certificate is effective. A device that two identities certify, which needs its
-// own signature on both, is the more senior's, then the lower root's.
-func (r *Roster) own(dev Key, o owned) {
-	p := r.people[o.root]
-	if p == nil || !r.effective[o.at] {
-		return
-	}
-	if old, ok := r.devices[dev]; ok {
-		if old == o.root {
-			return
-		}
-		q := r.people[old]
-		if cmp.Or(cmp.Compare(q.Rank, p.Rank), q.Root.Compare(p.Root)) < 0 {
-			return
-		}
-		q.Devices = slices.DeleteFunc(q.Devices, func(k Key) bool { return k == dev })
-	}
-	r.devices[dev] = o.root
-	p.Devices = append(p.Devices, dev)
-}
+// Extend takes in what the set has gained since: the same as [Eval], cheaper.
+func (r *Roster) Extend() { r.state.Extend() }
 
 // Standing returns an identity's place in the group.
 func (r *Roster) Standing(root Key) (Standing, bool) {
-	if p := r.people[root]; p != nil {
-		return *p, true
+	s := Standing{Root: root, Rank: NoRank}
+	who, ok := r.set.people.byKey[root]
+	if !ok {
+		return s, false
 	}
-	return Standing{Root: root, Rank: NoRank}, false
+	for _, i := range r.state.Live(who) {
+		id, rank := r.set.nodes[i].v.id, r.set.graph.Granted(i)
+		// The most senior grant counts. Of equals the first by id: any of them would do,
+		// and all nodes name the same.
+		if cmp.Or(cmp.Compare(rank, s.Rank), id.Compare(s.Grant)) < 0 {
+			s.Rank, s.Grant = rank, id
+		}
+	}
+	if s.Rank == NoRank {
+		return s, false
+	}
+	for _, o := range r.set.owns[root] {
+		if owner, ok := r.owner(o.dev); ok && owner == root && !slices.Contains(s.Devices, o.dev) {
+			s.Devices = append(s.Devices, o.dev)
+		}
+	}
+	slices.SortFunc(s.Devices, Key.Compare)
+	return s, true
 }
 
-// Owner returns whose a device is.
+// Rank returns somebody's rank, NoRank for who is not in the group.
+func (r *Roster) Rank(root Key) Rank {
+	who, ok := r.set.people.byKey[root]
+	if !ok {
+		return NoRank
+	}
+	return r.state.Rank(who)
+}
+
+// owner returns whose a device is now. One that two identities certify, which needs
+// its own signature on both, is the more senior's, then the lower root's.
+func (r *Roster) owner(dev Key) (root Key, ok bool) {
+	best := NoRank
+	for _, o := range r.set.certs[dev] {
+		rank := r.Rank(o.root)
+		if rank == NoRank || !r.state.Counts(o.at) || r.revoked(o.root, dev) {
+			continue
+		}
+		if cmp.Or(cmp.Compare(rank, best), o.root.Compare(root)) < 0 {
+			root, best, ok = o.root, rank, true
+		}
+	}
+	return root, ok
+}
+
+func (r *Roster) revoked(root, dev Key) bool {
+	d, ok := r.set.chains.byKey[dev]
+	return ok && r.state.Revoked(r.set.people.byKey[root], d) != authority.None
+}
+
+// Owner returns whose a device is, of those who are in the group.
 func (r *Roster) Owner(dev Key) (Standing, bool) {
-	root, ok := r.devices[dev]
+	root, ok := r.owner(dev)
 	if !ok {
 		return Standing{Rank: NoRank}, false
 	}
-	return *r.people[root], true
+	return r.Standing(root)
+}
+
+// Whose returns the identity that a device signs for, in the group or not.
+func (r *Roster) Whose(dev Key) (Key, bool) {
+	if root, ok := r.owner(dev); ok {
+		return root, true
+	}
+	if list := r.set.certs[dev]; len(list) > 0 {
+		return list[0].root, true
+	}
+	return Key{}, false
 }
 
 // Members returns everybody in the group, the most senior first.
 func (r *Roster) Members() []Standing {
-	out := make([]Standing, 0, len(r.people))
-	for _, p := range r.people {
-		out = append(out, *p)
+	var out []Standing
+	for _, who := range r.state.People() {
+		if s, ok := r.Standing(r.set.people.keys[who]); ok {
+			out = append(out, s)
+		}
 	}
 	slices.SortFunc(out, func(a, b Standing) int { return cmp.Or(cmp.Compare(a.Rank, b.Rank), a.Root.Compare(b.Root)) })
 	return out
@@ -191,86 +123,145 @@ func (r *Roster) Members() []Standing {
 // Effective says whether an event of the set counts.
 func (r *Roster) Effective(id ID) bool {
 	i, ok := r.set.index[id]
-	return ok && r.counts(i)
+	return ok && r.state.Counts(i)
 }
 
-// counts is Effective by position. The set may have grown since the roster was
-// made; what came later does not count yet.
-func (r *Roster) counts(i int32) bool { return int(i) < len(r.effective) && r.effective[i] }
+// Cause returns what undid an event of the set: the denial, leave or revocation that
+// its author, or somebody it rests on, fell to.
+func (r *Roster) Cause(id ID) (ID, bool) {
+	i, ok := r.set.index[id]
+	if !ok {
+		return ID{}, false
+	}
+	return r.id(r.state.Cause(i))
+}
 
-// Invites returns the effective invites in the set's order.
-func (r *Roster) Invites() []ID { return r.invites }
+// Ended returns what ended somebody's place in the group: who removed them, or that
+// they left.
+func (r *Roster) Ended(root Key) (ID, bool) {
+	who, ok := r.set.people.byKey[root]
+	if !ok {
+		return ID{}, false
+	}
+	return r.id(r.state.Ended(who))
+}
+
+// Muted returns the mute that keeps somebody from speaking now.
+func (r *Roster) Muted(root Key) (ID, bool) {
+	who, ok := r.set.people.byKey[root]
+	if !ok {
+		return ID{}, false
+	}
+	return r.id(r.state.Muted(who))
+}
+
+// Banned returns the effective bans on somebody that no grant has overcome: who is
+// banned comes back by a grant of somebody as senior as they, or by an unban first.
+func (r *Roster) Banned(root Key) []ID {
+	var out []ID
+	who, ok := r.set.people.byKey[root]
+	if !ok || r.state.Rank(who) != NoRank {
+		return nil
+	}
+	for _, i := range r.state.Bans(who) {
+		out = append(out, r.set.nodes[i].v.id)
+	}
+	return out
+}
+
+func (r *Roster) id(i int32) (ID, bool) {
+	if i == authority.None {
+		return ID{}, false
+	}
+	return r.set.nodes[i].v.id, true
+}
+
+// effective returns the effective events of a kind in the set's order.
+func (r *Roster) effective(k Kind) []ID {
+	var out []ID
+	for _, i := range r.set.kinds[k] {
+		if r.state.Counts(i) {
+			out = append(out, r.set.nodes[i].v.id)
+		}
+	}
+	return out
+}
+
+// Invites returns the effective invites that are not revoked, in the set's order.
+func (r *Roster) Invites() []ID {
+	revoked := make(map[ID]bool)
+	for _, id := range r.effective(KindInviteRevoke) {
+		_, c, _ := r.set.Get(id)
+		revoked[c.(*InviteRevoke).Invite] = true
+	}
+	return slices.DeleteFunc(r.effective(KindInvite), func(id ID) bool { return revoked[id] })
+}
 
 // Rekeys returns the effective rekeys in the set's order.
-func (r *Roster) Rekeys() []ID { return r.rekeys }
+func (r *Roster) Rekeys() []ID { return r.effective(KindRekey) }
 
-// Setting returns the event that holds a setting's value.
-func (r *Roster) Setting(number uint16) (ID, bool) { id, ok := r.settings[number]; return id, ok }
+// Successors returns the effective proposals to move to another group.
+func (r *Roster) Successors() []ID { return r.effective(KindSuccessor) }
 
 // Frozen returns the effective events of critical kinds that this version does not
-// know. While there is one, no authority events may be issued: a newer program may
-// have changed what they mean.
-func (r *Roster) Frozen() []ID { return r.frozen }
+// know, by those who have a say in others' standing. While there is one, no authority
+// events may be issued: a newer program may have changed what they mean. What members
+// and greeters issue cannot have, and would let anybody stop a group's moderators.
+func (r *Roster) Frozen() []ID {
+	var out []ID
+	for k, list := range r.set.kinds {
+		if k.Known() || !k.Critical() {
+			continue
+		}
+		for _, i := range list {
+			if r.state.Counts(i) && r.set.graph.Acting(i) <= Moderator {
+				out = append(out, r.set.nodes[i].v.id)
+			}
+		}
+	}
+	slices.SortFunc(out, ID.Compare)
+	return out
+}
 
 // Admissions counts the effective grants that answer an invite.
 func (r *Roster) Admissions(invite ID) int {
 	count := 0
-	for i := range r.effective {
-		if g, ok := r.set.nodes[i].clear.(*Grant); ok && r.effective[i] && g.Invite == invite {
+	for _, i := range r.set.kinds[KindGrant] {
+		if r.set.nodes[i].clear.(*Grant).Invite == invite && r.state.Counts(i) {
 			count++
 		}
 	}
 	return count
 }
 
-// CheckMessage says whether a message counts: some effective grant to its author
-// lies in its past. A *MissingError means that control events it cites are not
-// here yet.
-func (r *Roster) CheckMessage(v Verified) error {
-	h := v.Header()
-	if v.group != r.set.group || h.Chain != Messages {
-		return invalid("not a message of this group")
+// Acting returns the rank under which an event of the set was made.
+func (r *Roster) Acting(id ID) Rank {
+	i, ok := r.set.index[id]
+	if !ok {
+		return NoRank
 	}
-	past, err := r.set.Past(h.Refs)
-	if err != nil {
-		return err
-	}
-	for _, o := range r.set.certs[h.Dev] {
-		if past.at(o.at) && r.counts(o.at) && r.granted(past, o.root) {
-			return nil
-		}
-	}
-	return invalid("message %s: %w", v.id, ErrNotMember)
+	return r.set.graph.Acting(i)
 }
 
-// granted says whether an effective grant to an identity lies in a past. Relays
-// carry messages and write none.
-func (r *Roster) granted(past *Past, root Key) bool {
-	p := r.people[root]
-	if p == nil || p.Rank >= Relay {
-		return false
-	}
-	if past.Has(p.Grant) {
-		return true
-	}
-	for i := range r.effective {
-		if g, ok := r.set.nodes[i].clear.(*Grant); ok && r.effective[i] && g.Target == root && g.Rank < Relay && past.at(int32(i)) {
-			return true
-		}
-	}
-	return false
-}
-
-// Candidates returns the epochs of the group for [Usable]. held says which secrets
-// are here.
-func (r *Roster) Candidates(held func(eid ID) bool) []Candidate {
+// Candidates returns the epochs of the group for [Usable]. held says which secrets are
+// here. An epoch is current if its rekey has seen everybody go who went; leaves and
+// revocations with a time after grace may be missing, so that not every leave starts
+// an epoch at once.
+func (r *Roster) Candidates(held func(eid ID) bool, grace uint64) []Candidate {
 	s := r.set
+	endings := slices.DeleteFunc(r.state.Endings(), func(i int32) bool {
+		h := s.nodes[i].v.Header()
+		return (h.Kind == KindLeave || h.Kind == KindDeviceRevoke) && h.HLC > grace
+	})
 	depth := make(map[ID]int)
-	out := make([]Candidate, 0, len(r.rekeys))
-	for _, id := range r.rekeys {
-		n := &s.nodes[s.index[id]]
-		k := n.clear.(*Rekey)
-		c := Candidate{ID: k.Epoch, Rank: n.rank, Held: held(k.Epoch), Current: true}
+	var out []Candidate
+	for _, i := range s.kinds[KindRekey] {
+		if !r.state.Counts(i) {
+			continue
+		}
+		k := s.nodes[i].clear.(*Rekey)
+		c := Candidate{ID: k.Epoch, Rank: s.graph.Acting(i), Held: held(k.Epoch)}
+		c.Current = !slices.ContainsFunc(endings, func(e int32) bool { return !s.graph.Sees(i, e) })
 		for _, p := range k.Parents {
 			c.Parents = append(c.Parents, p.Epoch)
 			c.Depth = max(c.Depth, depth[p.Epoch]+1)

@@ -115,12 +115,11 @@ func (c *Cert) Verify() error {
 }
 
 func (r *DeviceRevoke) preimage() []byte {
-	cut := append([]CutEntry{}, r.Cut...) // no cut is an empty list, however it is held
-	return append(certPreimage("p2pchat/1 revoke", r.Root, r.Dev), marshal(cut)...)
+	return append(certPreimage("p2pchat/1 revoke", r.Root, r.Dev), marshal(r.Cut)...)
 }
 
 // Revoke makes the root's statement that a device is no more, but for the cut.
-func (i Identity) Revoke(dev Key, cut []CutEntry) *DeviceRevoke {
+func (i Identity) Revoke(dev Key, cut Cut) *DeviceRevoke {
 	r := &DeviceRevoke{Root: i.Root(), Dev: dev, Cut: cut}
 	r.Sig = sign(i.root, r.preimage())
 	return r

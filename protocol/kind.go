@@ -1,6 +1,10 @@
 package protocol
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/p2pchat/p2pchat/protocol/authority"
+)
 
 // Kind says what an event is. Odd kinds are critical: who does not know one must
 // not act on authority; even ones may be shown as unknown and are kept.
@@ -81,40 +85,24 @@ func (c Chain) String() string {
 }
 
 // Rank orders authority: the lower the number, the more senior.
-type Rank uint16
+type Rank = authority.Rank
 
 // The ranks.
 const (
-	Founder   Rank = 0
-	Owner     Rank = 50
-	Admin     Rank = 100
-	Moderator Rank = 300
-	Greeter   Rank = 400
-	Member    Rank = 1000
-	Relay     Rank = 5000
-	// NoRank is what somebody has who is not in the group.
-	NoRank Rank = 1<<16 - 1
+	Founder   = authority.Founder
+	Owner     = authority.Owner
+	Admin     = authority.Admin
+	Moderator = authority.Moderator
+	Greeter   = authority.Greeter
+	Member    = authority.Member
+	Relay     = authority.Relay
+	NoRank    = authority.NoRank // of who is not in the group
 )
-
-var rankNames = map[Rank]string{
-	Founder: "founder", Owner: "owner", Admin: "admin", Moderator: "moderator",
-	Greeter: "greeter", Member: "member", Relay: "relay", NoRank: "none",
-}
-
-// String returns the rank's name, or "rank N".
-func (r Rank) String() string {
-	if s, ok := rankNames[r]; ok {
-		return s
-	}
-	return fmt.Sprintf("rank %d", uint16(r))
-}
 
 // ParseRank reads a rank's name.
 func ParseRank(s string) (Rank, error) {
-	for r, name := range rankNames {
-		if name == s && r != NoRank {
-			return r, nil
-		}
+	if r, ok := authority.Named(s); ok {
+		return r, nil
 	}
 	return NoRank, fmt.Errorf("unknown role %q: one of owner, admin, moderator, greeter, member", clip(s))
 }
@@ -130,6 +118,15 @@ func MayIssue(k Kind) Rank {
 		return Owner
 	case KindLeave, KindDeviceAdd, KindDeviceRevoke, KindRekey:
 		return Member
+	case KindGenesis:
+		return Founder
 	}
-	return Founder
+	return NoRank // what an unknown kind needs is for a newer version to say
+}
+
+// ops are the kinds that the authority rule knows.
+var ops = map[Kind]authority.Op{
+	KindGenesis: authority.Genesis, KindGrant: authority.Grant, KindRemove: authority.Remove, KindBan: authority.Ban,
+	KindUnban: authority.Unban, KindMute: authority.Mute, KindUnmute: authority.Unmute, KindLeave: authority.Leave,
+	KindDeviceRevoke: authority.Revoke,
 }

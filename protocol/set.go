@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+
+	"github.com/p2pchat/p2pchat/protocol/authority"
 )
 
 // ErrInvalid says that an event is well signed and yet not allowed: what it cites
 // does not give its author the right. It stays so whatever arrives later.
 var ErrInvalid = errors.New("not allowed")
-
-// ErrNotMember says that a message's author had no grant when it was written.
-var ErrNotMember = errors.New("its author is not a member")
 
 // MissingError says which events something waits for.
 type MissingError struct{ IDs []ID }
@@ -25,16 +24,20 @@ func (e *MissingError) Error() string {
 // refers to: the whole input of [Eval]. It says nothing about who is a member now.
 type Set struct {
 	group  ID
-	nodes  []node // in an order in which everything comes after what it cites
+	nodes  []node           // in an order in which everything comes after what it cites
+	graph  *authority.Graph // the same positions
+	people numbers          // identities, as the graph counts them
+	chains numbers          // devices
 	index  map[ID]int32
 	heads  map[ID]struct{}
 	places map[place][]int32 // by place on a chain; two at one place are a fork
-	certs  map[Key][]owned
+	certs  map[Key][]owned   // by device
+	owns   map[Key][]owned   // by identity
+	nonces map[[16]byte][]int32
+	kinds  map[Kind][]int32
 	epochs map[ID][]int32 // rekeys by epoch id: only one is true, but who lacks the secret cannot tell
 	bad    map[ID]struct{}
 	forks  []ForkProof
-	seen   []uint32 // scratch of walk: the walk that last visited a node
-	walks  uint32
 	pasts  map[string]*Past
 
 	trusted bool // signatures inside events were checked before they were stored
@@ -44,10 +47,34 @@ type Set struct {
 type node struct {
 	v     Verified
 	clear Clear
-	cites []int32 // refs and prev
-	by    Key     // the author's identity
-	rank  Rank    // of the grant it acts under
-	auth  int32   // that grant; the genesis cites itself
+	refs  []int32
+	prev  int32 // or authority.None
+	by    Key   // the author's identity
+	auth  int32 // the grant it acts under; the genesis cites itself
+}
+
+// numbers gives keys the numbers that the authority rule knows them by.
+type numbers struct {
+	byKey map[Key]int32
+	keys  []Key
+}
+
+func (n *numbers) of(k Key) int32 {
+	i, ok := n.byKey[k]
+	if !ok {
+		i = int32(len(n.keys))
+		n.byKey[k] = i
+		n.keys = append(n.keys, k)
+	}
+	return i
+}
+
+// trim forgets the numbers that were given last.
+func (n *numbers) trim(count int) {
+	for _, k := range n.keys[count:] {
+		delete(n.byKey, k)
+	}
+	n.keys = n.keys[:count]
 }
 
 type place struct {
@@ -55,10 +82,10 @@ type place struct {
 	seq uint64
 }
 
-// owned says that a certificate for a device stands in an event.
+// owned says that a certificate stands in an event.
 type owned struct {
-	root Key
-	at   int32
+	root, dev Key
+	at        int32
 }
 
 // maxBad bounds how many invalid ids are remembered, so that what cites one is
@@ -74,8 +101,10 @@ const maxPasts = 64
 // NewSet returns the empty set of a group.
 func NewSet(group ID) *Set {
 	return &Set{
-		group: group, index: make(map[ID]int32), heads: make(map[ID]struct{}), places: make(map[place][]int32),
-		certs: make(map[Key][]owned), epochs: make(map[ID][]int32), bad: make(map[ID]struct{}), pasts: make(map[string]*Past),
+		group: group, graph: new(authority.Graph), people: numbers{byKey: make(map[Key]int32)}, chains: numbers{byKey: make(map[Key]int32)},
+		index: make(map[ID]int32), heads: make(map[ID]struct{}), places: make(map[place][]int32),
+		certs: make(map[Key][]owned), owns: make(map[Key][]owned), nonces: make(map[[16]byte][]int32),
+		kinds: make(map[Kind][]int32), epochs: make(map[ID][]int32), bad: make(map[ID]struct{}), pasts: make(map[string]*Past),
 	}
 }
 
@@ -124,7 +153,7 @@ func (s *Set) Heads(most int, must ID) []ID {
 	// Keep one that carries the author's grant; the rest are merged by later events.
 	target, ok := s.index[must]
 	for i, id := range heads {
-		if ok && s.reaches([]int32{s.index[id]}, target) {
+		if at := s.index[id]; ok && (at == target || s.graph.Sees(at, target)) {
 			heads[0], heads[i] = heads[i], heads[0]
 			break
 		}
@@ -145,12 +174,11 @@ func (s *Set) Add(v Verified) error {
 	}
 	n, err := s.resolve(v)
 	if err == nil {
-		err = s.static(&n)
+		err = s.enter(&n)
 	}
 	var missing *MissingError
 	switch {
 	case err == nil:
-		s.insert(n)
 	case errors.Is(err, ErrErased):
 		// Anybody can take the body off an event; its id must not become bad by that.
 		err = fmt.Errorf("%s %s: %w", v.Header().Kind, v.id, err)
@@ -192,7 +220,7 @@ func (s *Set) remember(id ID) {
 // resolve finds what an event cites.
 func (s *Set) resolve(v Verified) (node, error) {
 	h := v.Header()
-	n := node{v: v}
+	n := node{v: v, prev: authority.None}
 	if v.group != s.group || h.Chain != Control {
 		return n, invalid("not a control event of this group")
 	}
@@ -207,15 +235,15 @@ func (s *Set) resolve(v Verified) (node, error) {
 		return i
 	}
 	for _, id := range h.Refs {
-		n.cites = append(n.cites, cite(id))
+		n.refs = append(n.refs, cite(id))
 	}
 	if !h.Prev.IsZero() {
-		n.cites = append(n.cites, cite(h.Prev))
+		n.prev = cite(h.Prev)
 	}
 	if !h.Auth.IsZero() {
 		n.auth = cite(h.Auth)
 	}
-	if n.auth < 0 || slices.Contains(n.cites, -1) {
+	if n.auth < 0 || n.prev < 0 && !h.Prev.IsZero() || slices.Contains(n.refs, -1) {
 		return n, invalid("it cites an event that is not allowed")
 	}
 	if len(missing) > 0 {
@@ -236,16 +264,17 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
 }
 
-func (s *Set) insert(n node) {
+// insert keeps a node that the graph has taken in.
+func (s *Set) insert(n *node) {
 	i := int32(len(s.nodes))
-	s.nodes = append(s.nodes, n)
-	s.seen = append(s.seen, 0)
+	s.nodes = append(s.nodes, *n)
 	s.index[n.v.id] = i
-	for _, c := range n.cites {
-		delete(s.heads, s.nodes[c].v.id)
-	}
-	s.heads[n.v.id] = struct{}{}
 	h := n.v.Header()
+	for _, id := range h.Refs {
+		delete(s.heads, id)
+	}
+	delete(s.heads, h.Prev)
+	s.heads[n.v.id] = struct{}{}
 	at := place{h.Dev, h.Seq}
 	for _, other := range s.places[at] {
 		if f, ok := Fork(s.nodes[other].v, n.v); ok && len(s.forks) < maxForks {
@@ -254,10 +283,18 @@ func (s *Set) insert(n node) {
 	}
 	s.places[at] = append(s.places[at], i)
 	for _, c := range certsIn(n.clear) {
-		s.certs[c.Dev] = append(s.certs[c.Dev], owned{c.Root, i})
+		o := owned{c.Root, c.Dev, i}
+		s.certs[c.Dev] = append(s.certs[c.Dev], o)
+		s.owns[c.Root] = append(s.owns[c.Root], o)
 	}
-	if r, ok := n.clear.(*Rekey); ok {
-		s.epochs[r.Epoch] = append(s.epochs[r.Epoch], i)
+	s.kinds[h.Kind] = append(s.kinds[h.Kind], i)
+	switch c := n.clear.(type) {
+	case *Rekey:
+		s.epochs[c.Epoch] = append(s.epochs[c.Epoch], i)
+	case *Grant:
+		if c.Proof != nil {
+			s.nonces[c.Proof.Nonce] = append(s.nonces[c.Proof.Nonce], i)
+		}
 	}
 }
 
@@ -276,53 +313,16 @@ func certsIn(c Clear) []Cert {
 	return nil
 }
 
-// walk visits the past of some events, themselves included, and stops where visit
-// says no.
-func (s *Set) walk(from []int32, visit func(i int32) bool) {
-	s.walks++
-	stack := slices.Clone(from)
-	for len(stack) > 0 {
-		i := stack[len(stack)-1]
-		stack = stack[:len(stack)-1]
-		if s.seen[i] == s.walks {
-			continue
-		}
-		s.seen[i] = s.walks
-		if visit(i) {
-			stack = append(stack, s.nodes[i].cites...)
-		}
-	}
-}
-
-// reaches says whether target is in the past of some events, or one of them.
-// Everything comes after what it cites, so nothing before target leads to it.
-func (s *Set) reaches(from []int32, target int32) bool {
-	if target == 0 && len(from) > 0 {
-		return true // everything descends from the genesis
-	}
-	found := false
-	s.walk(from, func(i int32) bool {
-		found = found || i == target
-		return !found && i > target
-	})
-	return found
-}
-
 // Past is the closure of some heads: what an author had seen.
 type Past struct {
-	set  *Set
-	has  []uint64 // a bit an event of the set
-	size int
+	set *Set
+	all authority.Past
 }
 
 // Has says whether an event lies in the past.
 func (p *Past) Has(id ID) bool {
 	i, ok := p.set.index[id]
-	return ok && p.at(i)
-}
-
-func (p *Past) at(i int32) bool {
-	return int(i)>>6 < len(p.has) && p.has[i>>6]&(1<<(i&63)) != 0
+	return ok && p.all.Has(i)
 }
 
 // Past returns the closure of heads, or which of them are missing.
@@ -348,12 +348,7 @@ func (s *Set) Past(heads []ID) (*Past, error) {
 	if len(missing) > 0 {
 		return nil, &MissingError{missing}
 	}
-	p := &Past{set: s, has: make([]uint64, (len(s.nodes)+63)/64)}
-	s.walk(from, func(i int32) bool {
-		p.has[i>>6] |= 1 << (i & 63)
-		p.size++
-		return true
-	})
+	p := &Past{set: s, all: s.graph.Past(from...)}
 	if len(s.pasts) >= maxPasts {
 		clear(s.pasts)
 	}

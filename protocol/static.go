@@ -1,107 +1,173 @@
 package protocol
 
-import "slices"
+import (
+	"slices"
 
-// static holds what depends on an event and its past alone, and is therefore
-// final: whatever arrives later, it cannot become true or false.
-func (s *Set) static(n *node) error {
+	"github.com/p2pchat/p2pchat/protocol/authority"
+)
+
+// enter takes an event in whose references are all here, if it may be: what decides
+// depends on the event and its past alone and is therefore final. The conditions of
+// the authority rule are in [authority.Graph.Check], those that need keys,
+// signatures and the meaning of bodies here.
+func (s *Set) enter(n *node) error {
 	h := n.v.Header()
 	if h.Kind == KindGenesis {
-		return s.staticGenesis(n)
+		return s.found(n)
 	}
-	if err := s.staticAuthor(n); err != nil {
+	if s.graph.Len() == 0 {
+		return invalid("a control event before the genesis")
+	}
+	people, chains := len(s.people.keys), len(s.chains.keys)
+	c, err := s.check(n)
+	if err != nil {
+		s.people.trim(people) // who invents people must not fill memory
+		s.chains.trim(chains)
 		return err
 	}
-	if err := s.staticChain(n); err != nil {
-		return err
-	}
-	if n.rank >= Member && h.Seq > MaxMemberControl {
-		return invalid("control event %d of a %s: at most %d", h.Seq, n.rank, MaxMemberControl)
-	}
-	if !h.Kind.Known() {
-		// An unknown kind is kept: what it means is for a newer version to say, and
-		// whether the group may still be administered for [Roster.Frozen].
-		return nil
-	}
-	if limit := MayIssue(h.Kind); n.rank > limit {
-		return invalid("a %s may not issue a %s: it needs %s or more senior", n.rank, h.Kind, limit)
-	}
-	switch c := n.clear.(type) {
-	case *Grant:
-		return s.staticGrant(n, c)
-	case *Denial:
-		return s.staticDenial(n, c)
-	case *Lift:
-		return notSelf(n, c.Target)
-	case *DeviceAdd:
-		if s.devicesOf(n, c.Cert) >= MaxDevices {
-			return invalid("an identity has at most %d devices", MaxDevices)
-		}
-		return staticOwn(n, c.Cert.Root, s.signed(c.Cert.Verify))
-	case *DeviceRevoke:
-		return staticOwn(n, c.Root, s.signed(c.Verify))
-	case *Invite:
-		if c.Rank <= n.rank {
-			return invalid("an invite to rank %s by a %s: only to ranks junior to one's own", c.Rank, n.rank)
-		}
-		if checkKey(c.Key) != nil {
-			return invalid("an invite with a key of small order or not canonical")
-		}
-	case *InviteRevoke:
-		if i, ok := s.index[c.Invite]; !ok || !s.reaches(n.cites, i) || s.nodes[i].v.Header().Kind != KindInvite {
-			return invalid("it revokes an invite that is not in its past")
-		}
-	case *Rekey:
-		return s.staticRekey(n, c)
-	}
+	s.graph.Insert(c)
+	s.insert(n)
 	return nil
 }
 
-func (s *Set) staticGenesis(n *node) error {
+func (s *Set) check(n *node) (c authority.Checked, err error) {
+	if err := s.nameAuthor(n); err != nil {
+		return c, err
+	}
+	e, err := s.event(n)
+	if err != nil {
+		return c, err
+	}
+	if c, err = s.graph.Check(e); err != nil {
+		return c, invalid("%v", err)
+	}
+	if err := s.certified(n, &c); err != nil {
+		return c, err
+	}
+	return c, s.static(n, &c)
+}
+
+// found starts the graph.
+func (s *Set) found(n *node) error {
 	g, ok := n.clear.(*Genesis)
 	if !ok || n.v.id != s.group {
 		return invalid("not this group's genesis")
 	}
+	var founders []int32
 	for i := range g.Founders {
 		if err := s.signed(g.Founders[i].Verify); err != nil {
 			return invalid("founder %d: %v", i+1, err)
 		}
+		founders = append(founders, s.people.of(g.Founders[i].Root))
 	}
 	i := slices.IndexFunc(g.Founders, func(c Cert) bool { return c.Dev == n.v.Header().Dev })
 	if i < 0 {
 		return invalid("its author is not one of the founders")
 	}
-	n.by, n.rank, n.auth = g.Founders[i].Root, Founder, 0
+	n.by = g.Founders[i].Root
+	if err := s.graph.Found(founders, s.people.of(n.by), s.chains.of(n.v.Header().Dev)); err != nil {
+		return invalid("%v", err)
+	}
+	s.insert(n)
 	return nil
 }
 
-// staticAuthor finds whose act it is: the grant in auth names the identity and the
-// rank, and a certificate in the past says that the device is that identity's.
-func (s *Set) staticAuthor(n *node) error {
-	if !s.reaches(n.cites, n.auth) {
-		return invalid("the grant it acts under is not in its past")
-	}
-	dev := n.v.Header().Dev
+// nameAuthor finds whose act it is: who the grant in auth is to; of the founders,
+// the one who certified the device.
+func (s *Set) nameAuthor(n *node) error {
 	switch c := s.nodes[n.auth].clear.(type) {
 	case *Genesis:
-		n.rank = Founder
-		for _, o := range s.certs[dev] {
-			if isFounder(c, o.root) && s.reaches(n.cites, o.at) {
+		for _, o := range s.certs[n.v.Header().Dev] {
+			if isFounder(c, o.root) {
 				n.by = o.root
 				return nil
 			}
 		}
+		return invalid("the grant it acts under is another's")
 	case *Grant:
-		n.rank, n.by = c.Rank, c.Target
-		for _, o := range s.certs[dev] {
-			if o.root == c.Target && s.reaches(n.cites, o.at) {
-				return nil
-			}
+		n.by = c.Target
+		return nil
+	}
+	return invalid("what it acts under is not a grant")
+}
+
+// certified checks that the past says that the device is the author's.
+func (s *Set) certified(n *node, c *authority.Checked) error {
+	for _, o := range s.certs[n.v.Header().Dev] {
+		if o.root == n.by && c.Past().Has(o.at) {
+			return nil
 		}
-	default:
-		return invalid("what it acts under is not a grant")
 	}
 	return invalid("the grant it acts under is another's")
+}
+
+// event is the node as the authority rule sees it.
+func (s *Set) event(n *node) (authority.Event, error) {
+	h := n.v.Header()
+	e := authority.Event{
+		Op: ops[h.Kind], By: s.people.of(n.by), Dev: s.chains.of(h.Dev), Prev: n.prev, Refs: n.refs,
+		Auth: n.auth, Target: authority.None, Limit: MayIssue(h.Kind),
+	}
+	if n.prev != authority.None && s.nodes[n.prev].v.Header().Seq+1 != h.Seq {
+		return e, invalid("prev is not the event before it on its chain")
+	}
+	var err error
+	switch c := n.clear.(type) {
+	case *Grant:
+		e.Target, e.Rank = s.people.of(c.Target), c.Rank
+	case *Denial:
+		e.Target = s.people.of(c.Target)
+		e.Cut, err = s.positions(c.Cut.Control)
+	case *Lift:
+		e.Target = s.people.of(c.Target)
+	case *DeviceRevoke:
+		e.Target = s.chains.of(c.Dev)
+		e.Cut, err = s.positions(c.Cut.Control)
+	}
+	return e, err
+}
+
+// positions finds the control events of a cut. They lie in the past of who cites
+// them, so one that is not here is no reason to wait.
+func (s *Set) positions(ids []ID) ([]int32, error) {
+	out := make([]int32, len(ids))
+	for i, id := range ids {
+		at, ok := s.index[id]
+		if !ok {
+			return nil, invalid("a cut at an event that is not in its past")
+		}
+		out[i] = at
+	}
+	return out, nil
+}
+
+// static is the conditions on the bodies of control events.
+func (s *Set) static(n *node, c *authority.Checked) error {
+	switch b := n.clear.(type) {
+	case *Grant:
+		return s.staticGrant(n, b, c)
+	case *DeviceAdd:
+		if s.devicesIn(c.Past(), b.Cert) >= MaxDevices {
+			return invalid("an identity has at most %d devices", MaxDevices)
+		}
+		return staticOwn(n, b.Cert.Root, s.signed(b.Cert.Verify))
+	case *DeviceRevoke:
+		return staticOwn(n, b.Root, s.signed(b.Verify))
+	case *Invite:
+		if b.Rank <= c.Acting() {
+			return invalid("an invite to rank %s by a %s: only to ranks junior to one's own", b.Rank, c.Acting())
+		}
+		if checkKey(b.Key) != nil {
+			return invalid("an invite with a key of small order or not canonical")
+		}
+	case *InviteRevoke:
+		if i, ok := s.index[b.Invite]; !ok || !c.Past().Has(i) || s.nodes[i].v.Header().Kind != KindInvite {
+			return invalid("it revokes an invite that is not in its past")
+		}
+	case *Rekey:
+		return s.staticRekey(c, b)
+	}
+	return nil
 }
 
 // signed runs a check of signatures, but for events that passed it before they were
@@ -117,26 +183,6 @@ func isFounder(g *Genesis, root Key) bool {
 	return slices.ContainsFunc(g.Founders, func(c Cert) bool { return c.Root == root })
 }
 
-// staticChain checks that prev is the event before it on the same chain.
-func (s *Set) staticChain(n *node) error {
-	h := n.v.Header()
-	if h.Seq == 1 {
-		return nil
-	}
-	p := s.nodes[s.index[h.Prev]].v.Header()
-	if p.Dev != h.Dev || p.Seq+1 != h.Seq {
-		return invalid("prev is not the event before it on its chain")
-	}
-	return nil
-}
-
-func notSelf(n *node, target Key) error {
-	if target == n.by {
-		return invalid("its target is its author")
-	}
-	return nil
-}
-
 // staticOwn is for root statements, which concern their author's own devices.
 func staticOwn(n *node, root Key, err error) error {
 	if root != n.by {
@@ -148,53 +194,51 @@ func staticOwn(n *node, root Key, err error) error {
 	return nil
 }
 
-// staticGrant: only junior ranks are given, and whoever was not in the group
-// before comes with a fresh proof of its own consent.
-func (s *Set) staticGrant(n *node, g *Grant) error {
-	if err := notSelf(n, g.Target); err != nil {
-		return err
-	}
-	if g.Rank <= n.rank {
-		return invalid("a grant of rank %s by a %s: only ranks junior to one's own", g.Rank, n.rank)
-	}
-	known, used := isFounder(s.nodes[0].clear.(*Genesis), g.Target), false
-	s.walk(n.cites, func(i int32) bool {
-		if o, ok := s.nodes[i].clear.(*Grant); ok {
-			known = known || o.Target == g.Target
-			used = used || g.Proof != nil && o.Proof != nil && o.Proof.Nonce == g.Proof.Nonce
-		}
-		return true
-	})
+// staticGrant: whoever is not in the group, as far as its author knew, comes with a
+// fresh proof of its own consent. So nobody is added silently, and who left or was
+// removed comes back by asking.
+func (s *Set) staticGrant(n *node, g *Grant, c *authority.Checked) error {
 	switch {
-	case g.Proof != nil && used:
+	case g.Proof != nil && slices.ContainsFunc(s.nonces[g.Proof.Nonce], c.Past().Has):
 		return invalid("a join proof that was used before")
 	case g.Proof != nil:
-		return s.staticAdmission(n, g)
-	case n.rank >= Greeter:
-		return invalid("a %s may only admit", n.rank)
-	case !known:
-		return invalid("a first grant without the newcomer's proof")
+		return s.staticAdmission(n, g, c)
+	case c.Acting() >= Greeter:
+		return invalid("a %s may only admit", c.Acting())
+	case !s.trusted && !s.knows(n, g, c.Past()):
+		return invalid("a grant to somebody who is not in the group, without that person's own proof")
 	}
 	return nil
 }
 
-// devicesOf counts the other devices that the past certifies for an identity.
-func (s *Set) devicesOf(n *node, c Cert) int {
-	others := make(map[Key]bool)
-	s.walk(n.cites, func(i int32) bool {
-		for _, known := range certsIn(s.nodes[i].clear) {
-			if known.Root == c.Root && known.Dev != c.Dev {
-				others[known.Dev] = true
-			}
+// knows says whether the target of a grant was in the group. A demotion is a removal
+// and a grant that follows it on its author's chain: then the past of the removal is
+// asked.
+func (s *Set) knows(n *node, g *Grant, past authority.Past) bool {
+	who := s.people.of(g.Target)
+	if n.prev != authority.None {
+		before := &s.nodes[n.prev]
+		if d, ok := before.clear.(*Denial); ok && before.v.Header().Kind == KindRemove && d.Target == g.Target {
+			past = s.graph.Before(n.prev)
 		}
-		return true
-	})
+	}
+	return s.graph.Lives(who, past)
+}
+
+// devicesIn counts the other devices that a past certifies for an identity.
+func (s *Set) devicesIn(past authority.Past, c Cert) int {
+	others := make(map[Key]bool)
+	for _, o := range s.owns[c.Root] {
+		if o.dev != c.Dev && past.Has(o.at) {
+			others[o.dev] = true
+		}
+	}
 	return len(others)
 }
 
-func (s *Set) staticAdmission(n *node, g *Grant) error {
+func (s *Set) staticAdmission(n *node, g *Grant, c *authority.Checked) error {
 	i, ok := s.index[g.Invite]
-	if !ok || !s.reaches(n.cites, i) {
+	if !ok || !c.Past().Has(i) {
 		return invalid("an admission by an invite that is not in its past")
 	}
 	in, ok := s.nodes[i].clear.(*Invite)
@@ -203,7 +247,7 @@ func (s *Set) staticAdmission(n *node, g *Grant) error {
 		return invalid("an admission by what is not an invite")
 	case in.Rank != g.Rank:
 		return invalid("an admission to rank %s by an invite to %s", g.Rank, in.Rank)
-	case s.devicesOf(n, *g.Cert) >= MaxDevices:
+	case s.devicesIn(c.Past(), *g.Cert) >= MaxDevices:
 		return invalid("an identity has at most %d devices", MaxDevices)
 	case in.IssuerAdmits && s.nodes[i].by != n.by:
 		return invalid("only who issued the invite admits by it")
@@ -219,26 +263,8 @@ func (s *Set) staticAdmission(n *node, g *Grant) error {
 	})
 }
 
-// staticDenial: entries of a cut that lie in the past are the target's own. What
-// is not in the past is taken for a message.
-func (s *Set) staticDenial(n *node, d *Denial) error {
-	if err := notSelf(n, d.Target); err != nil {
-		return err
-	}
-	for _, c := range d.Cut {
-		if i, ok := s.index[c.ID]; ok && s.reaches(n.cites, i) {
-			if e := s.nodes[i]; e.by != d.Target || e.v.Header().Seq != c.Seq {
-				return invalid("a cut at an event that is not the target's")
-			}
-		}
-	}
-	return nil
-}
-
-func (s *Set) staticRekey(n *node, r *Rekey) error {
-	starts := func(eid ID) bool {
-		return slices.ContainsFunc(s.epochs[eid], func(i int32) bool { return s.reaches(n.cites, i) })
-	}
+func (s *Set) staticRekey(c *authority.Checked, r *Rekey) error {
+	starts := func(eid ID) bool { return slices.ContainsFunc(s.epochs[eid], c.Past().Has) }
 	if starts(r.Epoch) {
 		return invalid("an epoch that is in its past")
 	}

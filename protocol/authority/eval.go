@@ -28,6 +28,15 @@ func EvalPast(g *Graph, past Past) *State {
 	return s
 }
 
+// Lives says whether somebody had a place in the group as far as a past tells.
+func (g *Graph) Lives(who int32, past Past) bool {
+	granted := slices.ContainsFunc(g.grants[who], past.Has)
+	if !granted || !slices.ContainsFunc(g.endings, past.Has) {
+		return granted // nothing that could have undone it
+	}
+	return EvalPast(g, past).Rank(who) != NoRank
+}
+
 // eval is Eval(S) of the package's documentation.
 func (s *State) eval(within *Past) {
 	s.counts = make([]bool, len(s.g.nodes))
@@ -88,8 +97,8 @@ func (g *Graph) holder(grant, e int32) int32 {
 	return g.nodes[grant].Target
 }
 
-// grantRank is the rank that a grant, or the genesis, gives.
-func (g *Graph) grantRank(grant int32) Rank {
+// Granted returns the rank that a grant, or the genesis, gives.
+func (g *Graph) Granted(grant int32) Rank {
 	if grant == 0 {
 		return Founder
 	}
@@ -100,7 +109,7 @@ func (g *Graph) grantRank(grant int32) Rank {
 // where it stands.
 func (s *State) against(grant, e int32) int32 {
 	g := s.g
-	who, rank := g.holder(grant, e), g.grantRank(grant)
+	who, rank := g.holder(grant, e), g.Granted(grant)
 	replaced := false // whether a denial's cut decides instead of a revocation's
 	for _, d := range s.denials[who] {
 		switch {
@@ -142,7 +151,7 @@ func (s *State) regranted(grant, d int32) bool {
 // ends is stands(g, nil) turned round: what ended a grant to somebody, or None where
 // it is live.
 func (s *State) ends(grant, who int32) int32 {
-	g, rank := s.g, s.g.grantRank(grant)
+	g, rank := s.g, s.g.Granted(grant)
 	for _, d := range s.denials[who] {
 		if g.nodes[d].rank < rank && !(g.Sees(grant, d) && s.regranted(grant, d)) {
 			return d
@@ -222,7 +231,7 @@ func (s *State) Live(who int32) []int32 {
 func (s *State) Rank(who int32) Rank {
 	best := NoRank
 	for _, i := range s.Live(who) {
-		best = min(best, s.g.grantRank(i))
+		best = min(best, s.g.Granted(i))
 	}
 	return best
 }
@@ -232,7 +241,7 @@ func (s *State) Rank(who int32) Rank {
 func (s *State) Ended(who int32) int32 {
 	best, by := NoRank, None
 	for _, i := range s.g.grants[who] {
-		if rank := s.g.grantRank(i); s.Counts(i) && rank < best {
+		if rank := s.g.Granted(i); s.Counts(i) && rank < best {
 			if end := s.ends(i, who); end != None {
 				best, by = rank, end
 			}

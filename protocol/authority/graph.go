@@ -30,7 +30,7 @@ type Event struct {
 const None int32 = -1
 
 // Graph is a set of statically valid control events, each after what it cites. The
-// first is the genesis.
+// first is the genesis; the zero value waits for it.
 type Graph struct {
 	founders   []int32
 	nodes      []node
@@ -57,10 +57,16 @@ type chainBranch struct{ from, tip int32 }
 
 // NewGraph returns the graph of a group that has its genesis only.
 func NewGraph(founders []int32, by, dev int32) (*Graph, error) {
+	g := new(Graph)
+	return g, g.Found(founders, by, dev)
+}
+
+// Found puts the genesis into an empty graph.
+func (g *Graph) Found(founders []int32, by, dev int32) error {
 	if !slices.Contains(founders, by) {
-		return nil, errors.New("the genesis is not by one of the founders")
+		return errors.New("the genesis is not by one of the founders")
 	}
-	g := &Graph{
+	*g = Graph{
 		founders: founders, byRank: make(map[Rank][]int32), byIdentity: make(map[int32][]int32),
 		byDevice: make(map[int32][]int32), grants: make(map[int32][]int32),
 	}
@@ -68,7 +74,7 @@ func NewGraph(founders []int32, by, dev int32) (*Graph, error) {
 		g.grants[f] = []int32{0}
 	}
 	g.insert(node{Event: Event{Op: Genesis, By: by, Dev: dev, Prev: None, Target: None}})
-	return g, nil
+	return nil
 }
 
 // Len returns how many events the graph has.
@@ -90,24 +96,53 @@ func (g *Graph) Past(heads ...int32) Past {
 	var p Past
 	for _, h := range heads {
 		if !p.Has(h) {
-			p = p.union(g.nodes[h].down)
+			p = p.Union(g.nodes[h].down)
 		}
 	}
 	return p
 }
 
-// Add checks what depends on an event and its past alone, and is therefore final.
-// The event takes the next position.
-func (g *Graph) Add(e Event) (int32, error) {
-	n := node{Event: e, seq: 1, down: g.Past(e.Refs...)}
-	if e.Prev != None {
-		n.down = n.down.union(g.nodes[e.Prev].down)
-		n.seq = g.nodes[e.Prev].seq + 1
+// Before returns the past of an event.
+func (g *Graph) Before(i int32) Past {
+	return g.seen(g.nodes[i].Refs, g.nodes[i].Prev)
+}
+
+func (g *Graph) seen(refs []int32, prev int32) Past {
+	p := g.Past(refs...)
+	if prev != None && !p.Has(prev) {
+		p = p.Union(g.nodes[prev].down)
 	}
-	if err := g.static(&n); err != nil {
+	return p
+}
+
+// Checked is an event that may enter the graph it was checked for.
+type Checked struct{ n node }
+
+// Past returns the event's past.
+func (c *Checked) Past() Past { return c.n.down }
+
+// Acting returns the rank under which it was made.
+func (c *Checked) Acting() Rank { return c.n.rank }
+
+// Check checks what depends on an event and its past alone, and is therefore final.
+func (g *Graph) Check(e Event) (Checked, error) {
+	c := Checked{node{Event: e, seq: 1, down: g.seen(e.Refs, e.Prev)}}
+	if e.Prev != None {
+		c.n.seq = g.nodes[e.Prev].seq + 1
+	}
+	return c, g.static(&c.n)
+}
+
+// Insert gives a checked event the next position.
+func (g *Graph) Insert(c Checked) int32 { return g.insert(c.n) }
+
+// Add checks and inserts.
+func (g *Graph) Add(e Event) (int32, error) {
+	c, err := g.Check(e)
+	if err != nil {
 		return None, err
 	}
-	return g.insert(n), nil
+	return g.Insert(c), nil
 }
 
 // static is the conditions on an event that enters the graph. n.down is its past.

@@ -23,7 +23,7 @@ type Right struct {
 func (s *State) Judge(m *Message, muted bool) (right Right, fell int32, ok bool) {
 	right, fell = Right{None, NoRank}, None
 	for _, grant := range s.g.grants[m.By] {
-		rank := s.g.grantRank(grant)
+		rank := s.g.Granted(grant)
 		if !s.Counts(grant) || !m.Past.Has(grant) || rank >= min(right.Rank, Relay) {
 			continue
 		}
@@ -46,7 +46,7 @@ func (s *State) Stands(grant int32, m *Message) bool {
 // chain of messages. A mute is a ban on messages only; who has seen its lifting
 // speaks again, without a new grant.
 func (s *State) silenced(grant int32, m *Message, muted bool) int32 {
-	g, rank := s.g, s.g.grantRank(grant)
+	g, rank := s.g, s.g.Granted(grant)
 	replaced := false
 	for _, d := range s.denials[m.By] {
 		switch {
@@ -102,7 +102,7 @@ func (s *State) unmuted(grant, d int32, m *Message) bool {
 func (s *State) Muted(who int32) int32 {
 	mute := None
 	for _, grant := range s.Live(who) {
-		rank, free := s.g.grantRank(grant), true
+		rank, free := s.g.Granted(grant), true
 		for _, d := range s.mutes[who] {
 			if s.g.nodes[d].rank < rank && !s.lifted(grant, d) {
 				mute, free = d, false
@@ -133,6 +133,17 @@ func (s *State) Revoked(who, dev int32) int32 {
 		}
 	}
 	return None
+}
+
+// Bans returns the effective bans on somebody.
+func (s *State) Bans(who int32) []int32 {
+	var out []int32
+	for _, d := range s.denials[who] {
+		if s.g.nodes[d].Op == Ban {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // Endings returns the effective removes, bans and leaves, and all revocations: what

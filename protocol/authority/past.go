@@ -55,9 +55,9 @@ func (p Past) with(i int32) Past {
 	return Past{top}
 }
 
-// union returns what is in either set. Where one holds all of the other, it is
+// Union returns what is in either set. Where one holds all of the other, it is
 // returned as it is, so that nothing is kept twice.
-func (p Past) union(o Past) Past {
+func (p Past) Union(o Past) Past {
 	if len(p.top) < len(o.top) {
 		p, o = o, p
 	}

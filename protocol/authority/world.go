@@ -169,7 +169,9 @@ func (r *reader) add(founders []string, e *WorldEvent) (int32, error) {
 			numbers = append(numbers, number(r.people, f))
 		}
 		g, err := NewGraph(numbers, number(r.people, e.By), r.device(e.By, e.Dev))
-		r.graph = g
+		if err == nil {
+			r.graph = g
+		}
 		return 0, err
 	}
 	op, _ := kindOp(e.Kind)
