@@ -48,6 +48,14 @@ func (v Verified) Whole() bool {
 	return e.Sealed != nil || e.Header.Epoch == EpochTag{}
 }
 
+// Erased returns the copy without body and sealed text, which keeps id, signature
+// and place.
+func (v Verified) Erased() Verified {
+	v.event.Erase()
+	v.wire = v.event.Encode()
+	return v
+}
+
 // IsZero says whether v is no event at all.
 func (v Verified) IsZero() bool { return v.id.IsZero() }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/p2pchat/p2pchat/protocol"
 )
@@ -12,8 +13,10 @@ var errEarlier = errors.New("an earlier write failed")
 
 // Append gives events their cursors, in the order of the list and of calls, and
 // queues them for the disk. An event comes after the one it links to, or Append
-// fails with ErrGap and takes nothing. What is stored already is passed over. When
-// the commit is done, everything in the list is durable, passed over or not.
+// fails with ErrGap and takes nothing. What is stored already is passed over, even
+// if the stored copy is erased and this one whole: [Room.Restore] replaces it. An
+// erased copy of what is not stored is taken like any. When the commit is done,
+// everything in the list is durable, passed over or not.
 //
 // Append reads the disk only where an event does not extend a chain in order, or
 // carries a lower time than its predecessor; it never waits for a write.
@@ -71,14 +74,27 @@ func (r *Room) items(c *change) []*item {
 			first, from, size = i+1, end, 0
 		}
 	}
-	if len(items) == 0 { // nothing new, or a record
-		items = append(items, r.item(c.writes, progress{position: position{c.last, c.count}}))
+	if len(items) == 0 { // no event: nothing new, a record, or values in place of others
+		items = r.plainItems(c)
 	}
 	if len(c.lowered) > 0 {
 		r.lowering++
 		it := r.item(c.lowered, progress{position: position{c.last, c.count}})
 		it.alone = true
 		items = append(items, it)
+	}
+	return items
+}
+
+// plainItems cuts a change without events.
+func (r *Room) plainItems(c *change) []*item {
+	here := progress{position: position{c.last, c.count}}
+	var items []*item
+	for writes := range slices.Chunk(c.writes, maxItemEvents) {
+		items = append(items, r.item(writes, here))
+	}
+	if len(items) == 0 {
+		items = append(items, r.item(nil, here)) // somebody waits for what is queued
 	}
 	return items
 }
@@ -96,10 +112,11 @@ func (r *Room) item(writes []write, p progress) *item {
 	return it
 }
 
-// readBack says whether appending reads a key: log entries, places, forks, records.
+// readBack says whether appending or erasing reads a key: log entries, ids, places,
+// forks, records.
 func readBack(key string) bool {
 	switch key[1] {
-	case 'e', 'c', 'f', 'n':
+	case 'e', 'i', 'c', 'f', 'n':
 		return true
 	}
 	return false

@@ -44,6 +44,10 @@ func TestConformance(t *testing.T) {
 		{"damaged", testDamaged},
 		{"followers", testFollowers},
 		{"control", testControl},
+		{"erase", testErase},
+		{"erase queued", testEraseQueued},
+		{"erase many", testEraseMany},
+		{"erased arrive", testErasedArrive},
 	}
 	for _, ds := range datastores {
 		for _, c := range cases {

@@ -89,7 +89,8 @@ func afterCrash(t *testing.T, fs vfs.FS, h *history, thorough bool) {
 	defer s.Close()
 	r := room(t, s)
 	if thorough {
-		seen := &history{tried: h.tried, acked: h.acked, seen: make(map[uint64]protocol.ID)}
+		seen := *h
+		seen.seen = make(map[uint64]protocol.ID)
 		seen.check(t, r)
 		return
 	}

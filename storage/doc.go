@@ -19,7 +19,8 @@
 // # Truth and hints
 //
 // An entry of the log is an event as its author signed it, under a cursor that
-// counts arrivals. All else in a room is an index: a hint, checked against the entry
+// counts arrivals. Its body may be erased: the one value is written again in place,
+// and as it is one value, a crash leaves either copy and never half of one. All else in a room is an index: a hint, checked against the entry
 // when it is read, and made again from the log after a crash. A datastore may keep
 // any part of a batch that was being written. A checkpoint says up to which cursor
 // log and indexes are durable; it is one value and speaks of earlier batches only.
@@ -52,5 +53,5 @@
 //	/s/<space>/<name>               a small value
 //
 // Lookup by id compares 9 bytes before it reads: who grinds 2³⁶ hashes can hide one
-// of their own two events from [Room.Get], and from nothing else.
+// of their own two events from [Room.Get] and [Room.Erase], and from nothing else.
 package storage

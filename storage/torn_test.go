@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -154,6 +155,8 @@ type history struct {
 	tried  map[protocol.ID]protocol.Verified
 	acked  map[protocol.ID]bool
 	seen   map[uint64]protocol.ID // what a follower was shown
+	bare   map[protocol.ID]bool   // erased and acknowledged
+	either map[protocol.ID]bool   // whole or erased: nobody was told which
 
 	follower uint64 // its cursor
 }
@@ -194,6 +197,53 @@ func (h *history) write(r *storage.Room) {
 	for _, e := range entries {
 		h.seen[e.Cursor], h.follower = e.Event.ID(), e.Cursor
 	}
+	h.erase(r)
+}
+
+// erase erases some of what was written, and what is being written, and restores
+// some of it.
+func (h *history) erase(r *storage.Room) {
+	var picked []protocol.Verified
+	entries, _ := r.After(ctx, 0, storage.MaxPage)
+	for _, e := range entries {
+		if e.Event.Header().Chain == protocol.Messages && h.rng.IntN(8) == 0 {
+			picked = append(picked, h.tried[e.Event.ID()])
+		}
+	}
+	v := h.writer[0].at(1000 + h.rng.Uint64N(50))
+	h.tried[v.ID()] = v
+	commits := []*storage.Commit{r.Append([]protocol.Verified{v}), r.Erase(append(ids(picked...), v.ID())...)}
+	picked = append(picked, v)
+	back := picked[:h.rng.IntN(len(picked)+1)]
+	for _, v := range back {
+		commits = append(commits, r.Restore(v))
+	}
+	acked := true
+	for _, c := range commits {
+		acked = c.Wait(ctx) == nil && acked
+	}
+	if acked {
+		h.acked[v.ID()] = true
+	}
+	for i, v := range picked {
+		h.either[v.ID()] = !acked
+		h.bare[v.ID()] = acked && i >= len(back)
+	}
+}
+
+// checkCopies holds after a crash: of each event there is the whole copy or the
+// erased one, the one that was acknowledged if one was.
+func (h *history) checkCopies(t tester, held []protocol.Verified) {
+	t.Helper()
+	for _, v := range held {
+		tried, bare := h.tried[v.ID()], h.bare[v.ID()]
+		if !v.Whole() {
+			tried, bare = tried.Erased(), !bare
+		}
+		if !bytes.Equal(v.Wire(), tried.Wire()) || bare && !h.either[v.ID()] {
+			t.Fatalf("seq %d: whole %v, erased for good %v", v.Header().Seq, v.Whole(), h.bare[v.ID()])
+		}
+	}
 }
 
 // check holds after a crash: what was acknowledged is there by every path, and of
@@ -212,6 +262,7 @@ func (h *history) check(t tester, r *storage.Room) {
 		t.Fatalf("count %d of %d", r.Count(), len(held))
 	}
 	found(t, r, held)
+	h.checkCopies(t, held)
 	got := display(t, r, 1000)
 	in := make(map[protocol.ID]bool)
 	controls := 0
@@ -269,6 +320,7 @@ func newHistory(rng *rand.Rand) *history {
 	return &history{
 		rng: rng, writer: []*device{newDevice(), newDevice(), newDevice()}, tried: make(map[protocol.ID]protocol.Verified),
 		acked: make(map[protocol.ID]bool), seen: make(map[uint64]protocol.ID),
+		bare: make(map[protocol.ID]bool), either: make(map[protocol.ID]bool),
 	}
 }
 
@@ -292,6 +344,11 @@ func TestTornBatches(t *testing.T) {
 			calm := newTorn(rng, disk, -1)
 			s := must(storage.Open(ctx, calm))
 			h.check(t, room(t, s))
+			for id := range h.bare {
+				if h.bare[id] && onDisk(calm, h.tried[id]) {
+					t.Fatal("erased, and on disk")
+				}
+			}
 			s.Close()
 			if rng.IntN(2) == 0 { // otherwise the next life repairs by itself
 				disk = calm.durable
@@ -325,7 +382,9 @@ func fullDisk(t *testing.T, seed uint64) {
 		h.write(r)
 		set(true)
 		h.write(r)
-		err := r.Append([]protocol.Verified{newDevice().at(1)}).Wait(ctx)
+		stray := newDevice().at(1)
+		h.tried[stray.ID()] = stray
+		err := r.Append([]protocol.Verified{stray}).Wait(ctx)
 		if !errors.Is(err, storage.ErrNotStored) || !errors.Is(err, syscall.ENOSPC) {
 			t.Fatalf("append: %v", err)
 		}
