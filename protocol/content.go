@@ -18,8 +18,9 @@ var ErrNotText = errors.New("not a text")
 // uses is in [Content.check].
 type Content struct {
 	Text       string      `cbor:"1,keyasint,omitempty"` // text, reply, edit; the emoji of a reaction; a retraction's reason
-	To         ID          `cbor:"3,keyasint,omitzero"`  // the message it is about
+	To         ID          `cbor:"3,keyasint,omitzero"`  // the message it is about: reply, reaction, edit; of others see [Header]
 	Attachment *Attachment `cbor:"5,keyasint,omitempty"`
+	Boxed      []byte      `cbor:"7,keyasint,omitempty"` // report, report.close: sealed again to the moderators
 }
 
 // Attachment names a file that is fetched on demand from any holder.
@@ -31,14 +32,25 @@ type Attachment struct {
 	Hash ID     `cbor:"9,keyasint"`           // SHA-256 over the ciphertext
 }
 
-func (c *Content) check(k Kind) error {
+// checkSizes holds for the content of every kind.
+func (c *Content) checkSizes() error {
 	if !utf8.ValidString(c.Text) {
 		return fmt.Errorf("%w: it is not UTF-8", ErrNotText)
 	}
 	if len(c.Text) > MaxTextSize {
 		return fmt.Errorf("text of %d bytes: %w: at most %d", len(c.Text), ErrTooLarge, MaxTextSize)
 	}
-	text, to, file := c.Text != "", !c.To.IsZero(), c.Attachment != nil
+	if len(c.Boxed) > MaxTextSize {
+		return fmt.Errorf("a box of %d bytes: %w: at most %d", len(c.Boxed), ErrTooLarge, MaxTextSize)
+	}
+	return nil
+}
+
+func (c *Content) check(k Kind) error {
+	if err := c.checkSizes(); err != nil {
+		return err
+	}
+	text, to, file, boxed := c.Text != "", !c.To.IsZero(), c.Attachment != nil, len(c.Boxed) > 0
 	var ok bool
 	switch k {
 	case KindText:
@@ -46,7 +58,9 @@ func (c *Content) check(k Kind) error {
 	case KindReply, KindReaction, KindEdit:
 		ok = text && to && !file
 	case KindRetract, KindExpire:
-		ok = to && !file
+		ok = !to && !file
+	case KindReport, KindClose:
+		ok = boxed && !text && !to && !file
 	case KindAttachment:
 		ok = file && utf8.ValidString(c.Attachment.Name) && len(c.Attachment.Name) <= MaxNameSize &&
 			utf8.ValidString(c.Attachment.Type) && len(c.Attachment.Type) <= MaxNameSize
@@ -54,7 +68,7 @@ func (c *Content) check(k Kind) error {
 		return nil // a kind of the future is kept and shown as such
 	}
 	switch {
-	case ok:
+	case ok && (!boxed || k == KindReport || k == KindClose):
 		return nil
 	case k == KindText && !text:
 		return fmt.Errorf("%w: it is empty", ErrNotText)

@@ -301,13 +301,27 @@ func TestContentFitsItsKind(t *testing.T) {
 		{KindText, Content{Text: strings.Repeat("x", MaxTextSize)}, nil},
 		{KindReply, Content{Text: "x"}, ErrMalformed},
 		{KindReaction, Content{To: ID{1}}, ErrMalformed},
-		{KindRetract, Content{Text: "why"}, ErrMalformed},
-		{KindRetract, Content{To: ID{1}}, nil},
+		{KindRetract, Content{Text: "why", To: ID{1}}, ErrMalformed},
+		{KindRetract, Content{Text: "why"}, nil},
+		{KindExpire, Content{}, nil},
+		{KindExpire, Content{Boxed: []byte("x")}, ErrMalformed},
+		{KindText, Content{Text: "x", Boxed: []byte("x")}, ErrMalformed},
+		{KindAttachment, Content{Attachment: file, Boxed: []byte("x")}, ErrMalformed},
 		{KindAttachment, Content{Text: "x"}, ErrMalformed},
 		{KindAttachment, Content{Attachment: file}, nil},
 		{KindAttachment, Content{Attachment: &Attachment{Name: strings.Repeat("x", MaxNameSize+1)}}, ErrMalformed},
+		{KindReport, Content{}, ErrMalformed},
+		{KindReport, Content{Text: "x", Boxed: []byte("x")}, ErrMalformed},
+		{KindReport, Content{To: ID{1}, Boxed: []byte("x")}, ErrMalformed},
+		{KindReport, Content{Boxed: make([]byte, MaxTextSize)}, nil},
+		{KindReport, Content{Boxed: make([]byte, MaxTextSize+1)}, ErrTooLarge},
+		{KindClose, Content{Text: "x"}, ErrMalformed},
+		{KindClose, Content{Boxed: []byte("x")}, nil},
 	} {
 		d := Draft{Group: w.group, Kind: c.k, Prev: w.ana.msg, Refs: []ID{w.group}, HLC: 1}
+		if c.k.aboutInHeader() {
+			d.To = ID{1}
+		}
 		if _, err := d.SignMessage(c.c, w.epoch, w.ana.id.Signer(), w.random); !errors.Is(err, c.want) || c.want == nil && err != nil {
 			t.Errorf("%s %.60v: got %v, want %v", c.k, c.c, err, c.want)
 		}

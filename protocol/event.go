@@ -41,6 +41,7 @@ type Header struct {
 	N        [16]byte `cbor:"23,keyasint,omitzero"`  // random, makes the message key unique
 	BodyLen  uint32   `cbor:"25,keyasint"`           // length of the body in bytes
 	BodyHash ID       `cbor:"27,keyasint,omitzero"`  // SHA-256 of the body; on the wire only where the body is not
+	To       ID       `cbor:"29,keyasint,omitzero"`  // the message it is about, where who cannot open it must know
 
 	// Ext holds unknown fields with even keys as they came.
 	Ext map[uint64]cbor.RawMessage `cbor:"-"`
@@ -84,7 +85,7 @@ func (h *Header) plain(raw []byte) bool {
 	fields := byte(7) // v, kind, dev, chain, seq, hlc, body_len are always there
 	for _, there := range []bool{
 		h.Exp != 0, !h.Prev.IsZero(), len(h.Refs) > 0, !h.Auth.IsZero(), h.Epoch != EpochTag{}, h.Step != 0,
-		h.N != [16]byte{}, !h.BodyHash.IsZero(),
+		h.N != [16]byte{}, !h.BodyHash.IsZero(), !h.To.IsZero(),
 	} {
 		if there {
 			fields++
@@ -177,7 +178,7 @@ func decodeHeader(raw []byte) (Header, error) {
 }
 
 // knownField says whether this version knows a header field; see [Header].
-func knownField(k uint64) bool { return k == 2 || k%2 == 1 && k <= 27 }
+func knownField(k uint64) bool { return k == 2 || k%2 == 1 && k <= 29 }
 
 // check holds what must be true of an event on its own.
 func (e *Event) check() error {
@@ -228,6 +229,8 @@ func (e *Event) checkMessage() error {
 		return malformed("a message body of %d bytes", h.BodyLen)
 	case e.Sealed != nil:
 		return malformed("sealed text beside a message")
+	case h.Kind.Known() && h.To.IsZero() == h.Kind.aboutInHeader():
+		return malformed("to in the header does not fit a %s", h.Kind)
 	}
 	return nil
 }
@@ -246,6 +249,8 @@ func (e *Event) checkControl() error {
 		return malformed("a control event without refs or auth")
 	case h.Exp != 0:
 		return malformed("a control event that expires")
+	case !h.To.IsZero():
+		return malformed("a control event about a message")
 	case e.Body == nil && e.Sealed != nil:
 		return malformed("sealed text without its body")
 	}
@@ -309,6 +314,7 @@ type Draft struct {
 	Auth  ID
 	HLC   uint64
 	Exp   uint64
+	To    ID // the message it is about, for the kinds that say so in the header
 }
 
 func (d *Draft) header() Header {
@@ -316,7 +322,7 @@ func (d *Draft) header() Header {
 	slices.SortFunc(refs, ID.Compare)
 	return Header{
 		V: Version, Exp: d.Exp, Kind: d.Kind, Dev: d.Prev.Dev, Chain: d.Prev.Chain, Seq: d.Prev.Seq + 1,
-		Prev: d.Prev.ID, Refs: slices.Compact(refs), Auth: d.Auth, HLC: d.HLC,
+		Prev: d.Prev.ID, Refs: slices.Compact(refs), Auth: d.Auth, HLC: d.HLC, To: d.To,
 	}
 }
 

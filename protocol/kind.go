@@ -38,6 +38,8 @@ const (
 	KindRetract    Kind = 72
 	KindAttachment Kind = 74
 	KindExpire     Kind = 76
+	KindReport     Kind = 78
+	KindClose      Kind = 80
 )
 
 var kindNames = map[Kind]string{
@@ -47,6 +49,7 @@ var kindNames = map[Kind]string{
 	KindSetting: "setting", KindRekey: "rekey", KindSuccessor: "successor",
 	KindText: "text", KindReply: "reply", KindReaction: "reaction", KindEdit: "edit",
 	KindRetract: "retract", KindAttachment: "attachment", KindExpire: "expire",
+	KindReport: "report", KindClose: "report.close",
 }
 
 // String returns the kind's name, or "unknown-N".
@@ -63,6 +66,12 @@ func (k Kind) Known() bool { _, ok := kindNames[k]; return ok }
 // Critical says whether an implementation that does not know the kind must stop
 // issuing authority events.
 func (k Kind) Critical() bool { return k%2 == 1 }
+
+// aboutInHeader says whether a message of the kind names in its header what it is
+// about: erasing and closing are also done by who cannot open the message.
+func (k Kind) aboutInHeader() bool {
+	return k == KindRetract || k == KindExpire || k == KindClose
+}
 
 // Chain is one of a device's two hash-linked logs.
 type Chain uint8

@@ -78,6 +78,9 @@ func (m *vectorMaker) event(name, about string, v Verified, by *actor, ep *Epoch
 	if h.Exp != 0 {
 		f.set("exp", h.Exp)
 	}
+	if !h.To.IsZero() {
+		f.set("to", h.To)
+	}
 	if h.N != [16]byte{} {
 		f.set("epoch", h.Epoch).set("step", h.Step).set("n", h.N)
 	}
@@ -311,12 +314,17 @@ func (m *vectorMaker) messages() {
 		m.event("event-"+file, about, v, ana, ep, marshal(c))
 		return v
 	}
+	sayTo := func(file, about string, k Kind, to ID, c Content) Verified {
+		v := w.sayTo(ana, k, to, c)
+		m.event("event-"+file, about, v, ana, ep, marshal(c))
+		return v
+	}
 	hello := say("text", "A text, the first message of its chain.", KindText, Content{Text: "Grüezi, who comes on Sunday?"})
 	say("reply", "A reply.", KindReply, Content{Text: "I do.", To: hello.ID()})
 	say("reaction", "A reaction.", KindReaction, Content{Text: "👍", To: hello.ID()})
 	say("edit", "A new text for an earlier message.", KindEdit, Content{Text: "Who comes on Saturday?", To: hello.ID()})
-	say("retract", "A retraction, with a reason.", KindRetract, Content{Text: "wrong day", To: hello.ID()})
-	say("expire", "The author asks everybody to drop a message.", KindExpire, Content{To: hello.ID()})
+	sayTo("retract", "A retraction, with a reason. What it is about is in the header, for who cannot open it.", KindRetract, hello.ID(), Content{Text: "wrong day"})
+	sayTo("expire", "The author asks everybody to drop a message.", KindExpire, hello.ID(), Content{})
 	say("attachment", "A file: its key, and the hash over its ciphertext.", KindAttachment, Content{
 		Text: "the map", Attachment: &Attachment{Name: "map.pdf", Type: "application/pdf", Size: 123456, Key: secretOf("file"), Hash: ID{7}},
 	})
@@ -358,6 +366,24 @@ func (m *vectorMaker) messages() {
 	st, err := Draft{Group: w.group, Kind: KindText, Prev: ana.msg, Refs: w.set.Heads(8, ana.auth), HLC: w.hlc}.SignMessage(c, &later, ana.id.Signer(), fixed("step"))
 	w.must(err)
 	m.event("event-text-step", "A text under the epoch's fourth step secret, S(3).", st, ana, ep, marshal(c))
+	m.abouts(hello)
+}
+
+// abouts makes messages that say in the header what they are about, or do not.
+func (m *vectorMaker) abouts(hello Verified) {
+	w, ana := m.w, m.w.ana
+	prev := ana.msg
+	say := func(file, about string, k Kind, to ID, c Content) Verified {
+		v, err := Draft{Group: w.group, Kind: k, Prev: prev, Refs: w.set.Heads(8, ana.auth), HLC: w.hlc, To: to}.
+			SignMessage(c, w.epoch, ana.id.Signer(), fixed(file))
+		w.must(err)
+		prev = v.Tip()
+		m.event("event-"+file, about, v, ana, w.epoch, marshal(c))
+		return v
+	}
+	report := say("report", "A report. Only the moderators can open the box, and tell what it is about.", KindReport, ID{}, Content{Boxed: []byte("for the moderators")})
+	say("report-close", "The end of a report: it names the report, and has its text in the box.", KindClose, report.ID(), Content{Boxed: []byte("it was a joke")})
+	say("unknown-message-to", "A message kind that this version does not know, which names in its header what it is about.", Kind(90), hello.ID(), Content{})
 }
 
 // rawHeader encodes header fields in the order given, right or wrong.
@@ -478,6 +504,15 @@ func (m *vectorMaker) badEvents() {
 	wrong("hlc-too-high", "hlc is 2^48.", good, func(e *Event) { e.Header.HLC = MaxHLC })
 	wrong("body-len", "body_len says one byte more than the body has.", good, func(e *Event) { e.Header.BodyLen++ })
 	m.out = append(m.out, m.bodyAndHash(good))
+	bad("to-zero", "to is there and zero.", head(func(p [][]byte) []byte {
+		return rawMap(append(p, append([]byte{0x18, 29, 0x58, 32}, make([]byte, 32)...))...)
+	}))
+	wrong("to-on-text", "A text that says in its header what it is about.", good, func(e *Event) { e.Header.To = ID{1} })
+	wrong("to-on-reply", "A reply says in its content what it is about, where only members read it.", good, func(e *Event) { e.Header.Kind, e.Header.To = KindReply, ID{1} })
+	wrong("to-on-report", "What a report is about is for the moderators alone.", good, func(e *Event) { e.Header.Kind, e.Header.To = KindReport, ID{1} })
+	for _, k := range []Kind{KindRetract, KindExpire, KindClose} {
+		wrong("to-missing-"+strings.ReplaceAll(k.String(), ".", "-"), "A "+k.String()+" that does not say in its header what it is about.", good, func(e *Event) { e.Header.Kind = k })
+	}
 	wrong("no-body-no-hash", "Neither a body nor its hash.", good, func(e *Event) { e.Body, e.Header.BodyHash = nil, ID{} })
 	wrong("message-without-n", "A message that is not sealed.", good, func(e *Event) { e.Header.Epoch, e.Header.N = EpochTag{}, [16]byte{} })
 	wrong("chain-3", "A third chain.", good, func(e *Event) { e.Header.Chain = 3 })
@@ -492,6 +527,7 @@ func (m *vectorMaker) badEvents() {
 	ctl, _, _ := w.set.Get(m.inv)
 	wrong("control-without-auth", "A control event that cites no grant.", ctl, func(e *Event) { e.Header.Auth = ID{} })
 	wrong("control-expires", "A control event that expires.", ctl, func(e *Event) { e.Header.Exp = 1 })
+	wrong("to-on-control", "A control event that is about a message.", ctl, func(e *Event) { e.Header.To = ID{1} })
 	wrong("sealed-hash", "Sealed text that is not the one the body names.", ctl, func(e *Event) { e.Sealed = append([]byte{}, e.Sealed...); e.Sealed[0] ^= 1 })
 	body := func(name, about string, k Kind, clear []byte) {
 		wrong("body-"+name, about, ctl, func(e *Event) {

@@ -379,6 +379,9 @@ func (v *vector) header() Header {
 	if v.has("auth") {
 		h.Auth = v.b32("auth")
 	}
+	if v.has("to") {
+		h.To = v.b32("to")
+	}
 	if v.has("n") {
 		h.Epoch, h.N = v.b16("epoch"), v.b16("n")
 	}

@@ -224,6 +224,12 @@ func (w *world) rekey(by *actor, name string, parents ...*Epoch) (*Epoch, *Rekey
 // say writes a message under the world's epoch.
 func (w *world) say(a *actor, k Kind, c Content, refs ...ID) Verified {
 	w.t.Helper()
+	return w.sayTo(a, k, ID{}, c, refs...)
+}
+
+// sayTo writes a message whose header names another.
+func (w *world) sayTo(a *actor, k Kind, to ID, c Content, refs ...ID) Verified {
+	w.t.Helper()
 	if w.epoch == nil {
 		w.start(w.ana, "first")
 	}
@@ -231,7 +237,7 @@ func (w *world) say(a *actor, k Kind, c Content, refs ...ID) Verified {
 		refs = w.set.Heads(MaxMessageRefs, a.auth)
 	}
 	w.hlc++
-	v, err := Draft{Group: w.group, Kind: k, Prev: a.msg, Refs: refs, HLC: w.hlc}.SignMessage(c, w.epoch, a.id.Signer(), w.random)
+	v, err := Draft{Group: w.group, Kind: k, Prev: a.msg, Refs: refs, HLC: w.hlc, To: to}.SignMessage(c, w.epoch, a.id.Signer(), w.random)
 	w.must(err)
 	a.msg = v.Tip()
 	return v
