@@ -129,7 +129,7 @@ func (r *room) openParents(ep *protocol.Epoch, rekey *protocol.Rekey) {
 
 // sendEpoch returns the epoch to seal under. The caller holds mu.
 func (r *room) sendEpoch() (*protocol.Epoch, error) {
-	eid, ok := protocol.Usable(r.current().Candidates(r.keys.held))
+	eid, ok := protocol.Usable(r.current().Candidates(r.keys.held, r.grace()))
 	if !ok {
 		return nil, fmt.Errorf("group %s: %w: wait until a member is online", protocol.Short(r.group.Text(protocol.GroupPrefix)), ErrNoKey)
 	}
@@ -140,7 +140,7 @@ func (r *room) sendEpoch() (*protocol.Epoch, error) {
 // follows, the one to send under first. The caller holds mu.
 func (r *room) liveEpochs() []protocol.EpochSecret {
 	followed := make(map[protocol.ID]bool)
-	all := r.current().Candidates(r.keys.held)
+	all := r.current().Candidates(r.keys.held, r.grace())
 	for _, c := range all {
 		if !c.Held {
 			continue // anybody may claim to follow; nobody could read on from here

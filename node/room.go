@@ -29,7 +29,7 @@ type room struct {
 	mu      sync.Mutex
 	meta    roomMeta
 	set     *protocol.Set
-	roster  *protocol.Roster // nil where the set has changed since; see current
+	roster  *protocol.Roster // nil where the set is another; see current
 	clock   protocol.Clock
 	keys    keyring
 	parked  *parking
@@ -191,6 +191,7 @@ func (r *room) current() *protocol.Roster {
 	if r.roster == nil {
 		r.roster = protocol.Eval(r.set)
 	}
+	r.roster.Extend()
 	return r.roster
 }
 
@@ -340,7 +341,6 @@ func (r *room) admitControl(v protocol.Verified) (wait protocol.ID, err error) {
 	if err := r.set.Add(v); err != nil {
 		return waitFor(err)
 	}
-	r.roster = nil
 	r.learnKeys(v)
 	return wait, nil
 }
@@ -370,7 +370,7 @@ func (r *room) admitMessage(v protocol.Verified, ahead map[chainKey]protocol.Tip
 			return wait, err
 		}
 	}
-	if err := r.current().CheckMessage(v); err != nil {
+	if _, err := r.current().CheckMessage(v, chains{r}); err != nil {
 		return waitFor(err)
 	}
 	return wait, nil

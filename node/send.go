@@ -123,7 +123,6 @@ func (r *room) issue(kind protocol.Kind, c protocol.Clear, aside *protocol.Aside
 	if err := r.set.Add(v); err != nil {
 		return protocol.Verified{}, nil, fmt.Errorf("%w: %w", ErrNotAllowed, err)
 	}
-	r.roster = nil
 	r.learnKeys(v)
 	r.recent.Add(v.ID(), struct{}{})
 	return v, r.append(v), nil

@@ -53,8 +53,8 @@ type StepStart struct {
 // before them on their chains, by the links of the chain and never by number. A chain
 // that is not named is not spared.
 type Cut struct {
-	Control  []ID       `cbor:"1,keyasint,omitempty"` // in the denial's past; ascending
-	Messages []CutEntry `cbor:"3,keyasint,omitempty"` // ascending by id
+	Control  []ID       `cbor:"5,keyasint,omitempty"` // in the denial's past; ascending
+	Messages []CutEntry `cbor:"7,keyasint,omitempty"` // ascending by id
 }
 
 // CutEntry names the last message of a chain that a denial spares. The number says
@@ -67,7 +67,7 @@ type CutEntry struct {
 // Denial is a remove, a ban or a mute.
 type Denial struct {
 	Target Key `cbor:"1,keyasint"`
-	Cut    Cut `cbor:"3,keyasint"`
+	Cut
 }
 
 // Lift is an unban or an unmute.
@@ -85,10 +85,10 @@ type DeviceAdd struct {
 
 // DeviceRevoke ends a device. The statement is the root's, whoever brings it.
 type DeviceRevoke struct {
-	Root Key       `cbor:"1,keyasint"`
-	Dev  Key       `cbor:"3,keyasint"`
-	Cut  Cut       `cbor:"5,keyasint"`
-	Sig  Signature `cbor:"7,keyasint"`
+	Root Key `cbor:"1,keyasint"`
+	Dev  Key `cbor:"3,keyasint"`
+	Cut
+	Sig Signature `cbor:"9,keyasint"`
 }
 
 // Invite lets holders of a seed ask to join.

@@ -36,7 +36,7 @@ func summary(s *Set) string {
 	}
 	slices.Sort(forks)
 	fmt.Fprintln(&b, forks)
-	best, ok := Usable(r.Candidates(func(ID) bool { return true }))
+	best, ok := Usable(r.Candidates(func(ID) bool { return true }, 0))
 	fmt.Fprintln(&b, best, ok)
 	return b.String()
 }

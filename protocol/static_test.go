@@ -49,19 +49,19 @@ func TestEachKindNeedsItsRank(t *testing.T) {
 	dan := w.join("dan", Member)
 	at := func(name string, r Rank) *actor { return w.join(name, r) }
 	greeter, member, relay, admin := at("greta", Greeter), at("mia", Member), at("rex", Relay), at("adam", Admin)
-	w.refuse("may not issue", member, KindGrant, &Grant{Target: dan.root(), Rank: Relay})
-	w.refuse("may not issue", member, KindInvite, &Invite{Key: w.link("x").PublicKey(), Rank: Relay})
+	w.refuse("may not do this", member, KindGrant, &Grant{Target: dan.root(), Rank: Relay})
+	w.refuse("may not do this", member, KindInvite, &Invite{Key: w.link("x").PublicKey(), Rank: Relay})
 	for _, k := range []Kind{KindRemove, KindBan, KindMute} {
-		w.refuse("may not issue", greeter, k, &Denial{Target: dan.root()})
+		w.refuse("may not do this", greeter, k, &Denial{Target: dan.root()})
 	}
 	for _, k := range []Kind{KindUnban, KindUnmute} {
-		w.refuse("may not issue", greeter, k, &Lift{Target: dan.root()})
+		w.refuse("may not do this", greeter, k, &Lift{Target: dan.root()})
 	}
-	w.refuse("may not issue", greeter, KindSetting, &Setting{Number: SettingRate})
-	w.refuse("may not issue", admin, KindSuccessor, &Successor{Group: ID{1}})
+	w.refuse("may not do this", greeter, KindSetting, &Setting{Number: SettingRate})
+	w.refuse("may not do this", admin, KindSuccessor, &Successor{Group: ID{1}})
 	_, k := w.rekey(relay, "relay's")
-	w.refuse("may not issue", relay, KindRekey, k)
-	w.refuse("may not issue", member, KindInviteRevoke, &InviteRevoke{Invite: w.set.nodes[1].v.ID()})
+	w.refuse("may not do this", relay, KindRekey, k)
+	w.refuse("may not do this", member, KindInviteRevoke, &InviteRevoke{Invite: w.set.nodes[1].v.ID()})
 }
 
 func TestOnlyJuniorRanksAreGiven(t *testing.T) {
@@ -96,7 +96,7 @@ func TestNobodyTargetsThemselves(t *testing.T) {
 func TestNobodyIsAddedSilently(t *testing.T) {
 	w := newWorld(t)
 	eve := w.someone("eve")
-	w.refuse("without the newcomer's proof", w.ana, KindGrant, &Grant{Target: eve.root(), Rank: Member})
+	w.refuse("without that person's own proof", w.ana, KindGrant, &Grant{Target: eve.root(), Rank: Member})
 }
 
 func TestAProofIsUsedOnce(t *testing.T) {
@@ -161,9 +161,9 @@ func TestAMembersControlChainIsShort(t *testing.T) {
 	bob := w.join("bob", Member)
 	phone := bob.second(w.group)
 	for range MaxMemberControl {
-		w.act(bob, KindDeviceRevoke, bob.id.Revoke(phone.dev(), nil))
+		w.act(bob, KindDeviceRevoke, bob.id.Revoke(phone.dev(), Cut{}))
 	}
-	w.refuse("at most 64", bob, KindDeviceRevoke, bob.id.Revoke(phone.dev(), nil))
+	w.refuse("at most 64", bob, KindDeviceRevoke, bob.id.Revoke(phone.dev(), Cut{}))
 	// Kinds of the future are not a way around it.
 	e := Event{Header: (&Draft{Group: w.group, Kind: 40, Prev: bob.ctl, Refs: w.set.Heads(16, bob.auth), Auth: bob.auth, HLC: w.hlc}).header(), Body: marshal(controlBody{Clear: []byte{0xa0}})}
 	e.Header.BodyLen = uint32(len(e.Body))
@@ -176,20 +176,23 @@ func TestACutIsTheTargets(t *testing.T) {
 	w := newWorld(t)
 	bob, carl := w.join("bob", Moderator), w.join("carl", Member)
 	phone := carl.second(w.group)
-	mine := w.act(carl, KindDeviceRevoke, carl.id.Revoke(phone.dev(), nil))
-	ban := func(c CutEntry) *Denial { return &Denial{Target: carl.root(), Cut: []CutEntry{c}} }
-	w.refuse("not the target's", bob, KindBan, ban(CutEntry{bob.auth, 1}))
-	w.refuse("not the target's", bob, KindBan, ban(CutEntry{mine.ID(), 2})) // with another seq than its own
-	w.act(bob, KindBan, ban(CutEntry{mine.ID(), 1}))
-	w.act(bob, KindMute, ban(CutEntry{ID{1}, 1})) // a message that bob's device has and this set does not know
+	mine := w.act(carl, KindDeviceRevoke, carl.id.Revoke(phone.dev(), Cut{}))
+	before := w.set.nodes[len(w.set.nodes)-1].v.Header().Refs
+	ban := func(id ID) *Denial { return &Denial{Target: carl.root(), Cut: Cut{Control: []ID{id}}} }
+	w.refuse("not the target's", bob, KindBan, ban(bob.auth))
+	w.refuse("not in its past", bob, KindBan, ban(ID{1}))
+	w.refuse("not in its past", bob, KindBan, ban(mine.ID()), before...)
+	w.act(bob, KindBan, ban(mine.ID()))
+	// A message that bob's device has and this set does not know.
+	w.act(bob, KindMute, &Denial{Target: carl.root(), Cut: Cut{Messages: []CutEntry{{ID{1}, 1}}}})
 }
 
 func TestARevocationIsOnesOwn(t *testing.T) {
 	w := newWorld(t)
 	bob, carl := w.join("bob", Member), w.join("carl", Member)
-	w.refuse("another identity", bob, KindDeviceRevoke, carl.id.Revoke(carl.dev(), nil))
+	w.refuse("another identity", bob, KindDeviceRevoke, carl.id.Revoke(carl.dev(), Cut{}))
 	w.refuse("another identity", bob, KindDeviceAdd, &DeviceAdd{Cert: carl.id.Cert()})
-	r := bob.id.Revoke(bob.dev(), nil)
+	r := bob.id.Revoke(bob.dev(), Cut{})
 	r.Sig[0] ^= 1
 	w.refuse("bad signature", bob, KindDeviceRevoke, r)
 	c := bob.second(w.group).id.Cert()
@@ -270,10 +273,10 @@ func TestAChainHasNoGapsAndNoBorrowedPast(t *testing.T) {
 func TestWhatCitesABadEventIsBad(t *testing.T) {
 	w := newWorld(t)
 	bob := w.join("bob", Member)
-	bad := w.refuse("may not issue", bob, KindSetting, &Setting{Number: SettingRate})
+	bad := w.refuse("may not do this", bob, KindSetting, &Setting{Number: SettingRate})
 	w.refuse("cites an event that is not allowed", w.ana, KindSetting, &Setting{Number: SettingRate}, bad.ID(), bob.auth)
 	w.start(w.ana, "first")
-	if err := Eval(w.set).CheckMessage(w.text(bob, "hello", bad.ID())); !errors.Is(err, ErrInvalid) {
+	if _, err := Eval(w.set).CheckMessage(w.text(bob, "hello", bad.ID()), links{}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a message that cites it: %v", err)
 	}
 }
@@ -339,7 +342,7 @@ func TestWhoMaySpeak(t *testing.T) {
 	r := Eval(w.set)
 	ok := func(name string, v Verified, want error) {
 		t.Helper()
-		if err := r.CheckMessage(v); !errors.Is(err, want) {
+		if _, err := r.CheckMessage(v, links{}); !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", name, err, want)
 		}
 	}
@@ -349,7 +352,7 @@ func TestWhoMaySpeak(t *testing.T) {
 	ok("a relay", w.text(relay, "hello"), ErrNotMember)
 	ok("before the grant", w.text(bob, "hello", early...), ErrNotMember)
 	var missing *MissingError
-	if err := r.CheckMessage(w.text(bob, "hello", ID{1})); !errors.As(err, &missing) || missing.IDs[0] != (ID{1}) {
+	if _, err := r.CheckMessage(w.text(bob, "hello", ID{1}), links{}); !errors.As(err, &missing) || missing.IDs[0] != (ID{1}) {
 		t.Errorf("an unknown reference: %v", err)
 	}
 	// A roster that is older than its set knows no better and says so.

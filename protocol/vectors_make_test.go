@@ -214,8 +214,8 @@ func (m *vectorMaker) identity() {
 		f := m.add(name, "revoke", about).set("root_seed", id.root.Seed()).set("preimage", r.preimage()).set("sig", r.Sig).set("clear", marshal(r))
 		f.expect(r.Verify())
 	}
-	revoke("revoke", "A root's statement that a device is no more. Signed are domain, root, device and the encoded cut, which is an empty list (80) where there is none.", id.Revoke(c.Dev, nil))
-	revoke("revoke-cut", "The same with a cut: what the device did up to there stands.", id.Revoke(c.Dev, []CutEntry{{ID: ID{1, 2, 3}, Seq: 7}}))
+	revoke("revoke", "A root's statement that a device is no more. Signed are domain, root, device and the encoded cut, which is an empty map (a0) where there is none.", id.Revoke(c.Dev, Cut{}))
+	revoke("revoke-cut", "The same with a cut: what the device did up to there stands.", id.Revoke(c.Dev, Cut{Control: []ID{{4, 5, 6}}, Messages: []CutEntry{{ID: ID{1, 2, 3}, Seq: 7}}}))
 }
 
 // controls makes an event of every control kind, in one group.
@@ -260,8 +260,7 @@ func (m *vectorMaker) controls() {
 		m.event("event-"+file, about, v, by, nil, nil)
 		return v
 	}
-	cut := []CutEntry{{ID: m.bob.auth, Seq: 1}}
-	cut[0] = CutEntry{ID: ID{9, 9, 9}, Seq: 12} // not in the past: taken for a message
+	cut := Cut{Messages: []CutEntry{{ID: ID{9, 9, 9}, Seq: 12}}}
 	carl := w.join("carl", Member)
 	ctl("setting-retention", "A numeric setting: retention of 30 days.", ana, KindSetting, &Setting{Number: SettingRetention, Value: 30})
 	ctl("grant-role", "A change of role: a grant without proof.", ana, KindGrant, &Grant{Target: m.bob.root(), Rank: Moderator})
@@ -272,7 +271,7 @@ func (m *vectorMaker) controls() {
 	ctl("remove", "A removal with a cut.", ana, KindRemove, &Denial{Target: carl.root(), Cut: cut})
 	second := m.bob.second(w.group)
 	ctl("device-add", "A member's second device.", m.bob, KindDeviceAdd, &DeviceAdd{Cert: second.id.Cert()})
-	ctl("device-revoke", "The root's statement that the second device is no more.", m.bob, KindDeviceRevoke, m.bob.id.Revoke(second.dev(), nil))
+	ctl("device-revoke", "The root's statement that the second device is no more.", m.bob, KindDeviceRevoke, m.bob.id.Revoke(second.dev(), Cut{}))
 	ctl("invite-revoke", "The end of an invite.", ana, KindInviteRevoke, &InviteRevoke{Invite: m.inv})
 	next, k := w.rekey(ana, "second", first)
 	k.Hybrid = true
@@ -539,10 +538,10 @@ func (m *vectorMaker) badEvents() {
 	body("unknown-field", "A clear part with a field that its kind does not have: bodies are not extended, new kinds are made.", KindLeave, []byte{0xa1, 0x02, 0x01})
 	body("grant-founder", "A grant of rank 0.", KindGrant, marshal(Grant{Target: Key{1}, Rank: Founder}))
 	body("grant-half-admission", "An admission without a proof.", KindGrant, marshal(Grant{Target: Key{1}, Rank: Member, Invite: ID{1}}))
-	body("cut-unsorted", "Cut entries that are not ascending by id.", KindBan, marshal(Denial{Target: Key{1}, Cut: []CutEntry{{ID{2}, 1}, {ID{1}, 1}}}))
-	body("cut-too-long", "65 cut entries.", KindBan, marshal(Denial{Target: Key{1}, Cut: func() (c []CutEntry) {
+	body("cut-unsorted", "Cut entries that are not ascending by id.", KindBan, marshal(Denial{Target: Key{1}, Cut: Cut{Messages: []CutEntry{{ID{2}, 1}, {ID{1}, 1}}}}))
+	body("cut-too-long", "65 cut entries.", KindBan, marshal(Denial{Target: Key{1}, Cut: func() (c Cut) {
 		for i := range byte(65) {
-			c = append(c, CutEntry{ID{i}, 1})
+			c.Control = append(c.Control, ID{i})
 		}
 		return
 	}()}))
@@ -582,7 +581,7 @@ func (m *vectorMaker) sets() {
 			f.expect(nil)
 			return
 		}
-		f.set("message", msg[0].Wire()).expect(r.CheckMessage(msg[0]))
+		f.set("message", msg[0].Wire()).expect(second(r.CheckMessage(msg[0], links{})))
 	}
 	set("admission", "Ana invites and admits Bob.", good, "ok ok ok")
 	set("waits", "What cites an event that is not there waits for it.", []Verified{good[0], good[2], good[1], good[2]}, "ok missing ok ok")

@@ -315,3 +315,32 @@ func deliver(set *Set, events []Verified) (waiting int) {
 }
 
 func keyFrom(s Secret) ed25519.PrivateKey { return ed25519.NewKeyFromSeed(s[:]) }
+
+// links is the messages of a test, by id: the chains that cuts are followed along.
+type links map[ID]Verified
+
+func (l links) Spares(v Verified, c CutEntry) bool {
+	if _, ok := l[c.ID]; !ok {
+		return v.id == c.ID || v.Header().Seq < c.Seq
+	}
+	for id := c.ID; ; {
+		at, ok := l[id]
+		switch {
+		case id == v.id:
+			return true
+		case !ok:
+			return false
+		}
+		id = at.Header().Prev
+	}
+}
+
+func (l links) Before(v Verified) (uint64, bool) {
+	p, ok := l[v.Header().Prev]
+	if !ok {
+		return 0, false
+	}
+	return p.Header().HLC, true
+}
+
+func second[A, B any](_ A, b B) B { return b }
