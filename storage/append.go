@@ -236,4 +236,7 @@ func (c *change) index(e Entry, p place, cursors []uint64) {
 	if p.chain == protocol.Control {
 		c.put(k.control(e.Cursor), []byte{})
 	}
+	if to := v.Header().To; !to.IsZero() {
+		c.put(k.aboutBy(to, e.Cursor), []byte{})
+	}
 }

@@ -48,6 +48,7 @@ func TestConformance(t *testing.T) {
 		{"erase queued", testEraseQueued},
 		{"erase many", testEraseMany},
 		{"erased arrive", testErasedArrive},
+		{"about", testAbout},
 	}
 	for _, ds := range datastores {
 		for _, c := range cases {

@@ -48,6 +48,7 @@
 //	/i/G/<9 bytes of id>            the event's cursor
 //	/c/G/<device><chain><seq>       the cursors at this place: several where a chain forked
 //	/d/G/t/i/m/e/-/o/f/<event>      empty: the display order; the key ends with the cursor
+//	/a/G/<9 bytes of id>/<cursor>   empty: this entry's header names that event
 //	/f/G/<device><chain>            pairs of cursors: proofs that the chain forked
 //	/n/G/<device>/<type>            the newest record
 //	/s/<space>/<name>               a small value

@@ -64,6 +64,18 @@ func (d *device) say(hlc uint64, text string) protocol.Verified {
 	return v
 }
 
+// about makes the next message, whose header names another.
+func (d *device) about(kind protocol.Kind, to protocol.ID, hlc uint64) protocol.Verified {
+	draft := protocol.Draft{Group: d.group, Kind: kind, Prev: d.prev, Refs: []protocol.ID{d.group}, HLC: hlc, To: to}
+	var c protocol.Content
+	if kind == protocol.KindClose {
+		c.Boxed = []byte("for the moderators")
+	}
+	v := must(draft.SignMessage(c, d.epoch, d.id.Signer(), rand.Reader))
+	d.prev = v.Tip()
+	return v
+}
+
 // leave makes the next event on the control chain. That it leaves again and again
 // is nothing to storage.
 func (d *device) leave(hlc uint64) protocol.Verified {

@@ -125,6 +125,29 @@ func (k keys) parseControl(key string) (cursor uint64, ok bool) {
 	return n, ok && rest == ""
 }
 
+// about is what the keys of all events about a target begin with.
+func (k keys) about(target protocol.ID) string {
+	return string(appendText(k.start('a', idLen), target[:9]))
+}
+
+func (k keys) aboutBy(target protocol.ID, cursor uint64) string {
+	b := appendText(k.start('a', idLen+8), target[:9])
+	return string(appendOrdinal(append(b, '/'), cursor))
+}
+
+func (k keys) parseAbout(key string) (t Target, cursor uint64, ok bool) {
+	rest, ok := strings.CutPrefix(key, k.prefix('a')+"/")
+	if !ok || len(rest) < idLen+2 || rest[idLen] != '/' {
+		return t, 0, false
+	}
+	b, err := text64.DecodeString(rest[:idLen])
+	if err != nil {
+		return t, 0, false
+	}
+	cursor, rest, ok = parseOrdinal(rest[idLen+1:])
+	return Target(b), cursor, ok && rest == ""
+}
+
 func (k keys) forks(c chainKey) string {
 	b := appendText(k.start('f', 44), c.dev[:])
 	return string(append(b, alphabet[c.chain]))

@@ -31,6 +31,10 @@ const (
 	// MaxForks bounds what [Room.Forks] returns.
 	MaxForks = 1024
 
+	// maxAbout bounds the events of one device that [Room.About] returns for one
+	// message. One is enough; more is somebody who hides others' among theirs.
+	maxAbout = 64
+
 	// maxLower is how far back along its chain an event that carries a lower time
 	// moves its predecessors in the display. It is more than anybody writes before
 	// noticing that the clock is wrong, and bounds what a device that counts

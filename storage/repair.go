@@ -129,6 +129,16 @@ type replay struct {
 	damaged bool // a value did not decode: what follows it on its chain is kept
 }
 
+// dropped deletes an entry, and those hints at it that would be met again and again.
+func (r *Room) dropped(e Entry, key string) []write {
+	h := e.Event.Header()
+	return []write{
+		{key: key, del: true},
+		{key: r.keys.display(h.HLC, e.Event, e.Cursor), del: true},
+		{key: r.keys.aboutBy(h.To, e.Cursor), del: true}, // where there is one
+	}
+}
+
 func (p *replay) flush(ctx context.Context) error {
 	r := p.room
 	c := r.newChange()
@@ -146,8 +156,7 @@ func (p *replay) flush(ctx context.Context) error {
 		switch {
 		case errors.Is(err, ErrGap), errors.Is(err, ErrForked), errors.Is(err, errDuplicate):
 			c.dropped[t.cursor] = true
-			drop = append(drop, write{key: t.key, del: true},
-				write{key: r.keys.display(v.Event.Header().HLC, v.Event, t.cursor), del: true})
+			drop = append(drop, r.dropped(v, t.key)...)
 		case err != nil:
 			return err
 		}

@@ -175,10 +175,14 @@ func (h *history) write(r *storage.Room) {
 		}
 		var events []protocol.Verified
 		for range 1 + h.rng.IntN(3) {
-			if h.rng.IntN(6) == 0 {
-				events = append(events, d.leave(1000+h.rng.Uint64N(50)))
-			} else {
-				events = append(events, d.at(1000+h.rng.Uint64N(50)))
+			hlc := 1000 + h.rng.Uint64N(50)
+			switch h.rng.IntN(6) {
+			case 0:
+				events = append(events, d.leave(hlc))
+			case 1:
+				events = append(events, d.about(protocol.KindRetract, protocol.ID{byte(h.rng.IntN(4)) + 1}, hlc))
+			default:
+				events = append(events, d.at(hlc))
 			}
 		}
 		for _, v := range events {
@@ -263,6 +267,7 @@ func (h *history) check(t tester, r *storage.Room) {
 	}
 	found(t, r, held)
 	h.checkCopies(t, held)
+	checkAbout(t, r, held, true)
 	got := display(t, r, 1000)
 	in := make(map[protocol.ID]bool)
 	controls := 0
