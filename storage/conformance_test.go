@@ -49,6 +49,9 @@ func TestConformance(t *testing.T) {
 		{"erase many", testEraseMany},
 		{"erased arrive", testErasedArrive},
 		{"about", testAbout},
+		{"precedes", testPrecedes},
+		{"precedes in trees", testPrecedesTrees},
+		{"precedes and damage", testPrecedesDamaged},
 	}
 	for _, ds := range datastores {
 		for _, c := range cases {

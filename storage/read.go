@@ -150,6 +150,10 @@ func (r *Room) Get(ctx context.Context, id protocol.ID) (Entry, error) {
 		return Entry{}, err
 	}
 	defer r.store.end()
+	return r.byID(ctx, id)
+}
+
+func (r *Room) byID(ctx context.Context, id protocol.ID) (Entry, error) {
 	b, err := r.store.get(ctx, r.keys.id(id))
 	if err != nil {
 		return Entry{}, fmt.Errorf("event %s: %w", id, err)
