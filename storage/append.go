@@ -53,6 +53,7 @@ func (r *Room) enqueue(c *change) *Commit {
 	for k, tips := range c.chains {
 		r.chains[k] = tips
 	}
+	r.arrived(c)
 	items := r.items(c)
 	items[len(items)-1].commit = commit
 	r.store.queue.push(items...)
@@ -148,6 +149,7 @@ type change struct {
 	lowered []write        // changes of the display order
 	ends    []int          // where each event's writes end
 	after   []after        // what is true after each event
+	mark    mark           // of its arrival; zero if it leaves none
 
 	// In a replay the events have their cursors, and gaps are what a damaged value
 	// left if there is one.
@@ -172,6 +174,9 @@ func (c *change) put(key string, value []byte) {
 	c.keys[key] = len(c.writes)
 	c.writes = append(c.writes, write{key: key, value: value})
 }
+
+// del deletes a key that appending does not read.
+func (c *change) del(key string) { c.writes = append(c.writes, write{key: key, del: true}) }
 
 func (c *change) tips(k chainKey) []tip {
 	if tips, ok := c.chains[k]; ok {
@@ -228,6 +233,9 @@ func (c *change) take(ctx context.Context, e Entry) error {
 func (c *change) index(e Entry, p place, cursors []uint64) {
 	k, v := c.room.keys, e.Event
 	if !c.replay {
+		if len(c.ends) == 0 {
+			c.arrive(e.Cursor)
+		}
 		c.put(k.log(e.Cursor), v.Wire())
 	}
 	c.put(k.id(v.ID()), encodeCursors(e.Cursor))

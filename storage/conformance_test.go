@@ -49,6 +49,8 @@ func TestConformance(t *testing.T) {
 		{"erase many", testEraseMany},
 		{"erased arrive", testErasedArrive},
 		{"about", testAbout},
+		{"arrived", testArrived},
+		{"arrived, many", testArrivedMany},
 		{"precedes", testPrecedes},
 		{"precedes in trees", testPrecedesTrees},
 		{"precedes and damage", testPrecedesDamaged},

@@ -46,14 +46,14 @@ func crashRound(t *testing.T, rng *rand.Rand, points int) {
 	fs := vfs.NewCrashableMem()
 	ds := pebbleOn(t, fs)
 	defer ds.Close()
-	s := open(t, ds)
+	h := newHistory(rng)
+	s := open(t, ds, storage.WithClock(h.clock.now))
 	defer func() { s.Close() }()
 	r := room(t, s)
-	h := newHistory(rng)
 	for i := range points {
 		if i%20 == 19 { // crash after clean ends as well, and with short chains
 			s.Close()
-			s = open(t, ds)
+			s = open(t, ds, storage.WithClock(h.clock.now))
 			r = room(t, s)
 			h.writer = newHistory(rng).writer
 		}

@@ -50,6 +50,7 @@
 //	/d/G/t/i/m/e/-/o/f/<event>      empty: the display order; the key ends with the cursor
 //	/a/G/<9 bytes of id>/<cursor>   empty: this entry's header names that event
 //	/f/G/<device><chain>            pairs of cursors: proofs that the chain forked
+//	/t/G/<cursor>                   Unix seconds: this entry came then (sparse)
 //	/n/G/<device>/<type>            the newest record
 //	/s/<space>/<name>               a small value
 //

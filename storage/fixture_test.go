@@ -102,9 +102,9 @@ func (d *device) record(number uint64, value string) protocol.VerifiedRecord {
 	return must(r.Sign(d.group, d.id.Signer()))
 }
 
-func open(t testing.TB, ds datastore.Batching) *storage.Store {
+func open(t testing.TB, ds datastore.Batching, options ...storage.Option) *storage.Store {
 	t.Helper()
-	s, err := storage.Open(context.Background(), ds)
+	s, err := storage.Open(context.Background(), ds, options...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -116,8 +116,17 @@ func (k keys) control(cursor uint64) string {
 	return string(appendOrdinal(k.start('k', 8), cursor))
 }
 
-func (k keys) parseControl(key string) (cursor uint64, ok bool) {
-	rest, ok := strings.CutPrefix(key, k.prefix('k')+"/")
+func (k keys) parseControl(key string) (cursor uint64, ok bool) { return k.parseCursor('k', key) }
+
+func (k keys) mark(cursor uint64) string {
+	return string(appendOrdinal(k.start('t', 8), cursor))
+}
+
+func (k keys) parseMark(key string) (cursor uint64, ok bool) { return k.parseCursor('t', key) }
+
+// parseCursor reads a key that is a cursor in a space.
+func (k keys) parseCursor(space byte, key string) (cursor uint64, ok bool) {
+	rest, ok := strings.CutPrefix(key, k.prefix(space)+"/")
 	if !ok {
 		return 0, false
 	}

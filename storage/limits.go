@@ -1,5 +1,7 @@
 package storage
 
+import "time"
+
 // Every list, queue and length has a cap here, with its reason.
 const (
 	// maxBatchItems bounds the requests one fsync is shared by: far more than
@@ -40,6 +42,13 @@ const (
 	// noticing that the clock is wrong, and bounds what a device that counts
 	// backwards can make everybody else write.
 	maxLower = 256
+
+	// markEvery is how far apart marks of arrival are: near enough for "an hour ago",
+	// and 288 of them a day at most.
+	markEvery = 5 * time.Minute
+	// maxMarks bounds the marks of a room in memory and on disk: five weeks without
+	// a pause, years of a quiet group.
+	maxMarks = 10_000
 
 	// MaxPage bounds what one call of a paging read returns.
 	MaxPage = 10_000

@@ -19,7 +19,11 @@ func (r *Room) load(ctx context.Context) error {
 
 // loadLocked is load for who holds mu. Until it succeeds the room stays broken.
 func (r *Room) loadLocked(ctx context.Context) error {
-	if err := r.rebuild(ctx); err != nil {
+	err := r.rebuild(ctx)
+	if err == nil {
+		err = r.loadMarks(ctx)
+	}
+	if err != nil {
 		r.broken = err
 		return err
 	}

@@ -32,6 +32,9 @@ type Room struct {
 	epoch   uint64            // rises when the room fails: older items are void
 	broken  error             // why the room has to be loaded again; nil if it has not
 
+	marks    []mark   // when events came, by cursor, the newest maxMarks
+	oldMarks []uint64 // cursors of marks on disk that the next append deletes
+
 	// What is committed.
 	committed position
 	durable   map[chainKey][]tip
@@ -218,6 +221,7 @@ func (r *Room) fail(err error) {
 	r.overlay = make(map[string]staged)
 	r.last, r.count = r.committed.cursor, r.committed.count
 	r.chains = maps.Clone(r.durable)
+	r.marks = r.marks[:marksUntil(r.marks, r.last)]
 	r.lowering = 0
 }
 

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
@@ -25,7 +26,8 @@ const (
 // Store is an open datastore: rooms, small values, and the one goroutine that
 // commits. All its methods may be called from several goroutines.
 type Store struct {
-	ds datastore.Batching
+	ds  datastore.Batching
+	now func() time.Time
 
 	// gate is held for reading by every call and for writing by Close, so that no
 	// call is inside the datastore once Close has returned: its owner closes it
@@ -40,14 +42,23 @@ type Store struct {
 	done  chan struct{} // closed when the committer has ended
 }
 
+// Option changes how a store works.
+type Option func(*Store)
+
+// WithClock lets a store take the time of arrivals from now instead of [time.Now].
+func WithClock(now func() time.Time) Option { return func(s *Store) { s.now = now } }
+
 // Open begins to use a datastore, which is p2pchat's alone. It returns ErrForeign
 // for one that holds something else and ErrNewer for one of a newer version. The
 // caller closes the store first and the datastore after it.
-func Open(ctx context.Context, ds datastore.Batching) (*Store, error) {
+func Open(ctx context.Context, ds datastore.Batching, options ...Option) (*Store, error) {
 	if err := checkFormat(ctx, ds); err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	s := &Store{ds: ds, rooms: make(map[protocol.ID]*Room), done: make(chan struct{})}
+	s := &Store{ds: ds, now: time.Now, rooms: make(map[protocol.ID]*Room), done: make(chan struct{})}
+	for _, o := range options {
+		o(s)
+	}
 	s.queue.init()
 	go s.run()
 	return s, nil

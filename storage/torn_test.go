@@ -157,6 +157,8 @@ type history struct {
 	seen   map[uint64]protocol.ID // what a follower was shown
 	bare   map[protocol.ID]bool   // erased and acknowledged
 	either map[protocol.ID]bool   // whole or erased: nobody was told which
+	when   map[protocol.ID]int64  // it was appended
+	clock  *clock
 
 	follower uint64 // its cursor
 }
@@ -185,8 +187,9 @@ func (h *history) write(r *storage.Room) {
 				events = append(events, d.at(hlc))
 			}
 		}
+		h.clock.turn(h.rng.Int64N(200))
 		for _, v := range events {
-			h.tried[v.ID()] = v
+			h.tried[v.ID()], h.when[v.ID()] = v, h.clock.seconds()
 		}
 		all = append(all, sent{events, r.Append(events)})
 	}
@@ -215,7 +218,7 @@ func (h *history) erase(r *storage.Room) {
 		}
 	}
 	v := h.writer[0].at(1000 + h.rng.Uint64N(50))
-	h.tried[v.ID()] = v
+	h.tried[v.ID()], h.when[v.ID()] = v, h.clock.seconds()
 	commits := []*storage.Commit{r.Append([]protocol.Verified{v}), r.Erase(append(ids(picked...), v.ID())...)}
 	picked = append(picked, v)
 	back := picked[:h.rng.IntN(len(picked)+1)]
@@ -250,6 +253,18 @@ func (h *history) checkCopies(t tester, held []protocol.Verified) {
 	}
 }
 
+// checkArrivals holds after a crash: of what was acknowledged, when it came is
+// known to five minutes.
+func (h *history) checkArrivals(t tester, r *storage.Room) {
+	t.Helper()
+	for _, e := range must(r.After(ctx, 0, storage.MaxPage)) {
+		when, known := h.when[e.Event.ID()]
+		if since := when - r.Arrived(e.Cursor).Unix(); known && h.acked[e.Event.ID()] && (since < 0 || since >= 300) {
+			t.Fatalf("cursor %d: the mark is %d seconds old", e.Cursor, since)
+		}
+	}
+}
+
 // check holds after a crash: what was acknowledged is there by every path, and of
 // the rest each is there wholly or not at all.
 func (h *history) check(t tester, r *storage.Room) {
@@ -268,6 +283,7 @@ func (h *history) check(t tester, r *storage.Room) {
 	found(t, r, held)
 	h.checkCopies(t, held)
 	checkAbout(t, r, held, true)
+	h.checkArrivals(t, r)
 	got := display(t, r, 1000)
 	in := make(map[protocol.ID]bool)
 	controls := 0
@@ -326,6 +342,7 @@ func newHistory(rng *rand.Rand) *history {
 		rng: rng, writer: []*device{newDevice(), newDevice(), newDevice()}, tried: make(map[protocol.ID]protocol.Verified),
 		acked: make(map[protocol.ID]bool), seen: make(map[uint64]protocol.ID),
 		bare: make(map[protocol.ID]bool), either: make(map[protocol.ID]bool),
+		when: make(map[protocol.ID]int64), clock: new(clock),
 	}
 }
 
@@ -336,7 +353,7 @@ func TestTornBatches(t *testing.T) {
 		disk := make(map[datastore.Key][]byte)
 		for range 4 {
 			d := newTorn(rng, disk, 2+rng.IntN(24))
-			if s, err := storage.Open(ctx, d); err == nil {
+			if s, err := storage.Open(ctx, d, storage.WithClock(h.clock.now)); err == nil {
 				if r, err := s.Room(ctx, group); err == nil {
 					h.resume(r)
 					for !d.isDead() {
@@ -373,7 +390,7 @@ func fullDisk(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	h := newHistory(rng)
 	d := newTorn(rng, make(map[datastore.Key][]byte), -1)
-	s := open(t, d)
+	s := open(t, d, storage.WithClock(h.clock.now))
 	r := room(t, s)
 	full := false
 	d.fail = func() error {
