@@ -221,7 +221,6 @@ func (r *Room) fail(err error) {
 	r.overlay = make(map[string]staged)
 	r.last, r.count = r.committed.cursor, r.committed.count
 	r.chains = maps.Clone(r.durable)
-	r.marks = r.marks[:marksUntil(r.marks, r.last)]
 	r.lowering = 0
 }
 
