@@ -1,19 +1,39 @@
 package node
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/p2pchat/p2pchat/protocol"
 )
+
+// Which messages count follows from the control set and from the messages here, and
+// may change whenever a control event comes. So it is asked when a message comes in,
+// when it is read, when it is handed on, and when this node says what it holds.
+
+// judge says whether a message counts, and under which rank. The caller holds mu.
+func (r *room) judge(v protocol.Verified) (protocol.Rank, error) {
+	return r.current().CheckMessage(v, chains{r})
+}
+
+// silenced says whether an error of judge is one that may pass: the message is not
+// wrong, its author is not heard.
+func silenced(err error) bool { return errors.Is(err, protocol.ErrSilenced) }
 
 // chains tells the roster what a room holds of its members' chains of messages.
 type chains struct{ r *room }
 
 // Spares says whether a message is the one that a cut names, or before it.
 func (c chains) Spares(v protocol.Verified, cut protocol.CutEntry) bool {
+	if v.ID() == cut.ID {
+		return true
+	}
 	yes, err := c.r.log.Precedes(c.r.n.ctx, v, cut.ID)
-	if err != nil { // it is not here, or cannot be read
-		return v.ID() == cut.ID || v.Header().Seq < cut.Seq
+	if err != nil { // what the cut names is not here, or cannot be read
+		return v.Header().Seq < cut.Seq
 	}
 	return yes
 }
@@ -21,14 +41,134 @@ func (c chains) Spares(v protocol.Verified, cut protocol.CutEntry) bool {
 // Before returns the time of the message before one on its chain.
 func (c chains) Before(v protocol.Verified) (uint64, bool) {
 	h := v.Header()
-	if end, ok := c.r.log.Tip(h.Dev, h.Chain); !ok || h.Seq == 1 || h.Seq > end.Seq+1 {
+	if h.Seq == 1 {
 		return 0, false
+	}
+	if hlc, ok := c.r.recent.Peek(h.Prev); ok {
+		return hlc, true
 	}
 	e, err := c.r.log.Get(c.r.n.ctx, h.Prev)
 	if err != nil {
 		return 0, false
 	}
 	return e.Event.Header().HLC, true
+}
+
+// counted remembers up to where branches count, by their ends.
+type counted struct {
+	stamp int
+	ends  map[protocol.ID]protocol.Tip
+}
+
+// tips returns the ends of all chains, of messages those that count: what this node
+// holds, as far as others should hold it too. The caller holds mu.
+func (r *room) tips() []protocol.Tip {
+	all := r.log.Tips()
+	if stamp := r.current().Stamp(); r.counted.stamp != stamp || len(r.counted.ends) > countedEnds {
+		r.counted = counted{stamp: stamp, ends: make(map[protocol.ID]protocol.Tip)}
+	}
+	out := all[:0]
+	for _, t := range all {
+		if t.Chain == protocol.Messages && !r.current().Unquestioned(t.Dev) {
+			if t = r.countedEnd(t); t.Seq == 0 {
+				continue
+			}
+		}
+		out = append(out, t)
+	}
+	return compactTips(out)
+}
+
+// compactTips drops doubles: two branches may count up to where they part.
+func compactTips(list []protocol.Tip) []protocol.Tip {
+	seen := make(map[protocol.ID]bool)
+	out := list[:0]
+	for _, t := range list {
+		if !seen[t.ID] {
+			seen[t.ID] = true
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// countedEnd follows a branch back to the last message that counts.
+func (r *room) countedEnd(t protocol.Tip) protocol.Tip {
+	if end, ok := r.counted.ends[t.ID]; ok {
+		return end
+	}
+	end := protocol.Tip{}
+	for id := t.ID; !id.IsZero(); {
+		e, err := r.log.Get(r.n.ctx, id)
+		if err != nil {
+			break // damaged: what is before it is found by the other side's tips
+		}
+		if _, err := r.judge(e.Event); err == nil {
+			end = e.Event.Tip()
+			break
+		}
+		id = e.Event.Header().Prev
+	}
+	r.counted.ends[t.ID] = end
+	return end
+}
+
+// links are messages that do not count and that were not stored. They are kept for a
+// while because one that counts may come after them on their chain, which goes on
+// through them, and because they may come to count.
+type links struct {
+	events map[protocol.ID]parkedEvent
+	bytes  int
+}
+
+// add keeps a message, if there is room.
+func (l *links) add(v protocol.Verified, now time.Time) {
+	if _, ok := l.events[v.ID()]; ok || len(l.events) >= linkEvents || l.bytes+len(v.Wire()) > linkBytes {
+		return
+	}
+	if l.events == nil {
+		l.events = make(map[protocol.ID]parkedEvent)
+	}
+	l.events[v.ID()] = parkedEvent{event: v, since: now}
+	l.bytes += len(v.Wire())
+}
+
+func (l *links) has(id protocol.ID) bool { _, ok := l.events[id]; return ok }
+
+func (l *links) remove(id protocol.ID) {
+	if e, ok := l.events[id]; ok {
+		l.bytes -= len(e.event.Wire())
+		delete(l.events, id)
+	}
+}
+
+// back returns the messages that lead to one, the first of them first.
+func (l *links) back(to protocol.ID) []protocol.Verified {
+	var out []protocol.Verified
+	for e, ok := l.events[to]; ok; e, ok = l.events[e.event.Header().Prev] {
+		out = append(out, e.event)
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// drain empties it, each message after the one it follows.
+func (l *links) drain() []protocol.Verified {
+	var out []protocol.Verified
+	for _, e := range l.events {
+		out = append(out, e.event)
+	}
+	*l = links{}
+	slices.SortFunc(out, func(a, b protocol.Verified) int { return cmp.Compare(a.Header().Seq, b.Header().Seq) })
+	return out
+}
+
+func (l *links) expire(now time.Time) {
+	for id, e := range l.events {
+		if now.Sub(e.since) >= parkedFor {
+			l.remove(id)
+		}
+	}
 }
 
 // grace is the time after which a leave or a revocation need not be seen by the
@@ -40,3 +180,28 @@ func (r *room) grace() uint64 {
 // leaveGrace is how long an epoch may be used after somebody left by themselves, or
 // lost a device: seniors start a new one meanwhile.
 const leaveGrace = time.Hour
+
+// refusal says why this device's own message would not count.
+func (r *room) refusal(err error) error {
+	var s *protocol.SilencedError
+	if !errors.As(err, &s) {
+		return fmt.Errorf("%w: %w", ErrNotAllowed, err)
+	}
+	by := ""
+	if v, _, ok := r.set.Get(s.By); ok {
+		by = r.person(v.Header().Dev).Name
+	}
+	if by != "" {
+		by = ", says " + by
+	}
+	switch {
+	case s.Kind == protocol.KindMute:
+		return fmt.Errorf("%w: you are muted%s: %w", ErrNotAllowed, by, s)
+	case s.Kind == protocol.KindSetting && s.Wait > 0:
+		wait := (time.Duration(s.Wait) * time.Millisecond).Round(100 * time.Millisecond)
+		return fmt.Errorf("%w: slow mode%s: wait %v", ErrNotAllowed, by, max(wait, 100*time.Millisecond))
+	case s.Kind == protocol.KindSetting:
+		return fmt.Errorf("%w: only the role moderator or a more senior one may speak now%s", ErrNotAllowed, by)
+	}
+	return fmt.Errorf("%w: %w", ErrNotAllowed, s)
+}

@@ -199,6 +199,9 @@ func (r *room) validateEvents(from peer.ID, wires [][]byte) pubsub.ValidationRes
 		if err != nil {
 			return pubsub.ValidationReject
 		}
+		if !v.Whole() {
+			return pubsub.ValidationIgnore // who took the parts off may not be the forwarder
+		}
 		events = append(events, v)
 	}
 	in := r.ingest(from, events)

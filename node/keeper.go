@@ -80,6 +80,7 @@ func (r *room) expire() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.parked.expire(r.n.now())
+	r.links.expire(r.n.now())
 }
 
 // agreed records that a peer held exactly the same at a digest.

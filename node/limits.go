@@ -12,6 +12,22 @@ const (
 	// peer ids cost nothing.
 	parkedEvents = 8192
 	parkedBytes  = 8 << 20
+	// eraseAfter is how long what does not count is kept, hidden: time for seniors to
+	// come back and undo a wrong removal.
+	eraseAfter = 30 * 24 * time.Hour
+	// sweepFirst and sweepEvery are when a room looks for what is to be erased, and
+	// erasePage how many messages it looks at at a time.
+	sweepFirst = 10 * time.Minute
+	sweepEvery = 6 * time.Hour
+	erasePage  = 64
+
+	// linkEvents and linkBytes bound a group's messages that do not count and that
+	// may turn out to lead to one that does. Honest programs write none knowingly:
+	// these are from before they heard of it.
+	linkEvents = 32768
+	linkBytes  = 8 << 20
+	// countedEnds bounds what is remembered about ends of branches.
+	countedEnds = 16384
 	// parkedFor is how long an event waits for what it refers to: a member who has
 	// it is met within a day, or sync brings both later.
 	parkedFor = 24 * time.Hour

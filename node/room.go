@@ -33,7 +33,9 @@ type room struct {
 	clock   protocol.Clock
 	keys    keyring
 	parked  *parking
-	recent  *simplelru.LRU[protocol.ID, struct{}]
+	links   links
+	counted counted
+	recent  *simplelru.LRU[protocol.ID, uint64] // and their times
 	records map[recordSlot]protocol.VerifiedRecord
 	names   map[protocol.Key]string  // by device
 	blocked map[protocol.Key]bool    // identities hidden on this node
@@ -80,7 +82,7 @@ func (n *Node) openRoom(ctx context.Context, group protocol.ID, meta roomMeta) (
 	if err != nil {
 		return nil, err
 	}
-	recent, err := simplelru.NewLRU[protocol.ID, struct{}](recentIDs, nil)
+	recent, err := simplelru.NewLRU[protocol.ID, uint64](recentIDs, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -153,6 +155,7 @@ func (n *Node) addRoom(r *room) {
 func (r *room) start() {
 	r.listen()
 	r.n.spawn(r.keep)
+	r.n.spawn(r.sweepLoop)
 }
 
 func (n *Node) allRooms() []*room {
@@ -283,32 +286,91 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 		in.refused = len(events)
 		return in
 	}
-	var accepted []protocol.Verified
-	queue := slices.Clone(events)
-	ahead := make(map[chainKey]protocol.Tip) // where chains end once accepted is appended
-	for len(queue) > 0 {
-		v := queue[0]
-		queue = queue[1:]
-		switch wait, err := r.admit(v, ahead); {
+	q := &admission{queue: slices.Clone(events), ahead: make(map[chainKey]protocol.Tip)}
+	stamp := r.current().Stamp()
+	for {
+		if len(q.queue) == 0 && stamp != r.current().Stamp() {
+			stamp, q.queue = r.current().Stamp(), r.links.drain() // they may count now
+		}
+		if len(q.queue) == 0 {
+			break
+		}
+		v := q.queue[0]
+		q.queue = q.queue[1:]
+		switch wait, err := r.admit(v, q.ahead); {
 		case errors.Is(err, errDuplicate):
+		case silenced(err):
+			in.refused++
+			r.links.add(v, r.n.now())
+			q.queue = append(q.queue, r.parked.take(v.ID())...) // they may count
 		case err != nil:
 			in.refused++
 			r.n.log.Debug("event refused", "group", r.group.Text(protocol.GroupPrefix), "err", err)
+		case r.leadsOn(v, wait, q):
 		case !wait.IsZero():
 			in.gap = true
 			r.parked.add(from, wait, v, r.n.now())
 		default:
-			accepted = append(accepted, v)
-			ahead[tip(v.Tip()).key()] = v.Tip()
-			in.control = in.control || v.Header().Chain == protocol.Control
-			queue = append(queue, r.parked.take(v.ID())...)
+			r.accept(v, q)
 		}
 	}
-	if len(accepted) > 0 {
-		in.stored = len(accepted)
-		in.commit = r.append(accepted...)
+	in.control = q.control
+	if len(q.accepted) > 0 {
+		in.stored = len(q.accepted)
+		in.commit = r.append(q.accepted...)
 	}
 	return in
+}
+
+// admission is a run of takeIn.
+type admission struct {
+	queue    []protocol.Verified
+	accepted []protocol.Verified
+	ahead    map[chainKey]protocol.Tip // where chains end once accepted is appended
+	control  bool
+}
+
+func (r *room) accept(v protocol.Verified, q *admission) {
+	q.accepted = append(q.accepted, v)
+	q.ahead[tip(v.Tip()).key()] = v.Tip()
+	q.queue = append(q.queue, r.parked.take(v.ID())...)
+	q.control = q.control || v.Header().Chain == protocol.Control
+}
+
+// leadsOn takes in a message that waits for ones which do not count: its chain goes
+// on through them, so they are stored, and not shown.
+func (r *room) leadsOn(v protocol.Verified, wait protocol.ID, q *admission) bool {
+	h := v.Header()
+	if h.Chain != protocol.Messages || wait.IsZero() || wait != h.Prev {
+		return false
+	}
+	before := r.links.back(wait)
+	if len(before) == 0 {
+		return false
+	}
+	first := before[0].Header()
+	end, ok := q.ahead[chainKey{h.Dev, h.Chain}]
+	if !ok {
+		end, _ = r.log.Tip(h.Dev, h.Chain)
+	}
+	if first.Seq != end.Seq+1 || first.Prev != end.ID {
+		return false
+	}
+	if _, err := r.judge(v); err != nil {
+		return false
+	}
+	for _, b := range append(before, v) {
+		r.links.remove(b.ID())
+		r.remember(b)
+		r.accept(b, q)
+	}
+	return true
+}
+
+// remember notes that an event was admitted. The caller holds mu.
+func (r *room) remember(v protocol.Verified) {
+	r.recent.Add(v.ID(), v.Header().HLC)
+	r.clock.Observe(v.Header().HLC, r.n.now())
 }
 
 var errDuplicate = errors.New("already here")
@@ -319,17 +381,13 @@ func (r *room) admit(v protocol.Verified, ahead map[chainKey]protocol.Tip) (wait
 	if r.recent.Contains(v.ID()) {
 		return wait, errDuplicate
 	}
-	if !v.Whole() {
-		return wait, fmt.Errorf("event %s: a copy with parts left out", v.ID())
-	}
 	if v.Header().Chain == protocol.Control {
 		wait, err = r.admitControl(v)
 	} else {
 		wait, err = r.admitMessage(v, ahead)
 	}
 	if err == nil && wait.IsZero() {
-		r.recent.Add(v.ID(), struct{}{})
-		r.clock.Observe(v.Header().HLC, r.n.now())
+		r.remember(v)
 	}
 	return wait, err
 }
@@ -337,6 +395,9 @@ func (r *room) admit(v protocol.Verified, ahead map[chainKey]protocol.Tip) (wait
 func (r *room) admitControl(v protocol.Verified) (wait protocol.ID, err error) {
 	if r.set.Has(v.ID()) {
 		return wait, errDuplicate
+	}
+	if !v.Whole() {
+		return wait, fmt.Errorf("event %s: a copy with parts left out", v.ID())
 	}
 	if err := r.set.Add(v); err != nil {
 		return waitFor(err)
@@ -364,13 +425,16 @@ func (r *room) admitMessage(v protocol.Verified, ahead map[chainKey]protocol.Tip
 	case h.Seq == end.Seq+1 && h.Prev == end.ID:
 		// It extends the chain, or begins it.
 	case !ok, h.Seq > end.Seq+1:
+		if _, err := r.judge(v); silenced(err) && r.links.has(h.Prev) {
+			return wait, err // one more that does not count
+		}
 		return h.Prev, nil
 	default:
 		if wait, err := r.admitBranch(v); err != nil || !wait.IsZero() {
 			return wait, err
 		}
 	}
-	if _, err := r.current().CheckMessage(v, chains{r}); err != nil {
+	if _, err := r.judge(v); err != nil {
 		return waitFor(err)
 	}
 	return wait, nil
@@ -422,6 +486,7 @@ func (r *room) poke() {
 // digestCache remembers the digest of what the room holds.
 type digestCache struct {
 	cursor  uint64
+	stamp   int
 	valid   bool
 	tips    protocol.ID
 	records protocol.ID
@@ -433,8 +498,8 @@ func (r *room) digests() (tips, records protocol.ID) {
 	cursor := r.log.Cursor() // before Tips: what comes between makes the cache stale, not wrong
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.digest.valid || r.digest.cursor != cursor {
-		r.digest.tips, r.digest.cursor, r.digest.valid = protocol.DigestTips(r.log.Tips()), cursor, true
+	if stamp := r.current().Stamp(); !r.digest.valid || r.digest.cursor != cursor || r.digest.stamp != stamp {
+		r.digest.tips, r.digest.cursor, r.digest.stamp, r.digest.valid = protocol.DigestTips(r.tips()), cursor, stamp, true
 	}
 	if !r.digest.fresh {
 		r.digest.records, r.digest.fresh = protocol.DigestRecords(r.recordKeys()), true

@@ -72,7 +72,10 @@ func (r *room) say(kind protocol.Kind, c protocol.Content) (protocol.Verified, *
 	if err != nil {
 		return protocol.Verified{}, nil, err
 	}
-	r.recent.Add(v.ID(), struct{}{})
+	if _, err := r.judge(v); err != nil {
+		return protocol.Verified{}, nil, r.refusal(err)
+	}
+	r.recent.Add(v.ID(), v.Header().HLC)
 	return v, r.append(v), nil
 }
 
@@ -124,7 +127,7 @@ func (r *room) issue(kind protocol.Kind, c protocol.Clear, aside *protocol.Aside
 		return protocol.Verified{}, nil, fmt.Errorf("%w: %w", ErrNotAllowed, err)
 	}
 	r.learnKeys(v)
-	r.recent.Add(v.ID(), struct{}{})
+	r.recent.Add(v.ID(), v.Header().HLC)
 	return v, r.append(v), nil
 }
 

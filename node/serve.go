@@ -17,7 +17,9 @@ func wholeOf(o protocol.Open) protocol.ID {
 // follows can be judged, then records, then messages.
 func (r *room) serve(ctx context.Context, w *wire, have *holding) error {
 	out := &sender{wire: w, kind: protocol.FrameEvents}
-	mine := r.log.Tips()
+	r.mu.Lock()
+	mine := r.tips()
+	r.mu.Unlock()
 	if err := r.serveControl(ctx, out, have, mine); err != nil {
 		return err
 	}
@@ -148,18 +150,26 @@ func (r *room) serveChain(ctx context.Context, out *sender, mine []tip, theirs [
 	if err != nil || seq == 0 {
 		return err
 	}
-	for {
+	last := uint64(0) // what comes after the last that counts stays here
+	for _, t := range mine {
+		last = max(last, t.Seq)
+	}
+	for seq <= last {
 		page, err := r.log.Chain(ctx, mine[0].Dev, mine[0].Chain, seq, followPage)
 		if err := r.readable(err); err != nil || len(page) == 0 {
 			return err
 		}
 		for _, v := range page {
+			if v.Header().Seq > last {
+				return nil
+			}
 			if err := out.add(v.Wire()); err != nil {
 				return err
 			}
 		}
 		seq = page[len(page)-1].Header().Seq + 1
 	}
+	return nil
 }
 
 // sender packs events into frames.

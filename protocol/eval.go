@@ -84,8 +84,7 @@ func (r *Roster) owner(dev Key) (root Key, ok bool) {
 }
 
 func (r *Roster) revoked(root, dev Key) bool {
-	d, ok := r.set.chains.byKey[dev]
-	return ok && r.state.Revoked(r.set.people.byKey[root], d) != authority.None
+	return r.state.Revoked(r.set.people.byKey[root], r.set.chains.find(dev)) != authority.None
 }
 
 // Owner returns whose a device is, of those who are in the group.

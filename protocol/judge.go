@@ -35,7 +35,7 @@ func (e *SilencedError) Error() string {
 		}
 		return "only moderators may speak"
 	}
-	return "its author was removed"
+	return "its author, or who admitted them, was removed"
 }
 
 // Is says that it is an ErrSilenced.
@@ -66,10 +66,14 @@ func (r *Roster) CheckMessage(v Verified, log Log) (Rank, error) {
 	}
 	err = fmt.Errorf("message %s: %w", v.id, ErrNotMember)
 	for _, o := range r.set.certs[h.Dev] {
-		if !past.all.Has(o.at) || !r.state.Counts(o.at) {
+		if !past.all.Has(o.at) {
 			continue
 		}
-		right, fell, ok := r.state.Judge(r.message(v, o.root, past, log), !exempt(h.Kind))
+		m := r.message(v, o.root, past, log)
+		right, fell, ok := r.state.Judge(m, !exempt(h.Kind))
+		if !ok && fell == authority.None {
+			fell = r.state.Undone(m)
+		}
 		switch {
 		case ok:
 			return right.Rank, r.mayspeak(v, right.Rank, past, log)
@@ -81,6 +85,26 @@ func (r *Roster) CheckMessage(v Verified, log Log) (Rank, error) {
 	return NoRank, err
 }
 
+// Unquestioned says whether all that a device wrote and that was stored counts:
+// nothing was ever done about it, its owner, or who may speak.
+func (r *Roster) Unquestioned(dev Key) bool {
+	root, ok := r.owner(dev)
+	if !ok || len(r.set.certs[dev]) != 1 || !r.state.Unquestioned(r.set.people.byKey[root], r.set.chains.find(dev)) {
+		return false
+	}
+	return r.Rank(root) <= Moderator || len(r.values(SettingAnnounce))+len(r.values(SettingSlowMode)) == 0
+}
+
+// Stamp changes whenever something was added by which a message that was stored
+// before may begin or cease to count.
+func (r *Roster) Stamp() int {
+	stamp := 0
+	for _, k := range []Kind{KindRemove, KindBan, KindUnban, KindMute, KindUnmute, KindLeave, KindDeviceRevoke, KindSetting} {
+		stamp += len(r.set.kinds[k])
+	}
+	return stamp
+}
+
 // exempt is what also those may do who may not speak: tell the moderators, and take
 // back what they said.
 func exempt(k Kind) bool { return k == KindReport || k == KindRetract }
@@ -88,7 +112,7 @@ func exempt(k Kind) bool { return k == KindReport || k == KindRetract }
 // message is a message as the authority rule sees it.
 func (r *Roster) message(v Verified, by Key, past *Past, log Log) *authority.Message {
 	return &authority.Message{
-		By: r.set.people.byKey[by], Dev: r.set.chains.of(v.Header().Dev), Past: past.all,
+		By: r.set.people.byKey[by], Dev: r.set.chains.find(v.Header().Dev), Past: past.all,
 		Spared: func(d int32) bool {
 			for _, c := range cutOf(r.set.nodes[d].clear).Messages {
 				if log.Spares(v, c) {

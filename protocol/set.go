@@ -69,6 +69,14 @@ func (n *numbers) of(k Key) int32 {
 	return i
 }
 
+// find returns the number of a key that has one, and otherwise one that none has.
+func (n *numbers) find(k Key) int32 {
+	if i, ok := n.byKey[k]; ok {
+		return i
+	}
+	return authority.None
+}
+
 // trim forgets the numbers that were given last.
 func (n *numbers) trim(count int) {
 	for _, k := range n.keys[count:] {

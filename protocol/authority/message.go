@@ -10,6 +10,29 @@ type Message struct {
 	Spared func(by int32) bool
 }
 
+// Undone returns what undid a grant to the author that the message has seen, where
+// none of them counts: whoever gave the place had none to give. None where there was
+// no grant.
+func (s *State) Undone(m *Message) int32 {
+	for _, grant := range s.g.grants[m.By] {
+		if m.Past.Has(grant) && !s.Counts(grant) {
+			return s.Cause(grant)
+		}
+	}
+	return None
+}
+
+// Unquestioned says whether nothing was ever done about somebody or their device
+// that could keep a message from counting.
+func (s *State) Unquestioned(who, dev int32) bool {
+	for _, grant := range s.g.grants[who] {
+		if !s.Counts(grant) {
+			return false
+		}
+	}
+	return len(s.denials[who])+len(s.mutes[who])+len(s.leaves[who])+len(s.revokes[dev]) == 0
+}
+
 // Right is what a message rests on: a grant under which it counts.
 type Right struct {
 	Grant int32
