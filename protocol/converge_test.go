@@ -19,6 +19,13 @@ func summary(s *Set) string {
 	}
 	slices.Sort(ids)
 	r := Eval(s)
+	for i := range s.nodes {
+		if id := s.nodes[i].v.ID(); !r.Effective(id) {
+			cause, _ := r.Cause(id)
+			ids = append(ids, "undone "+id.String()+boolText(cause.IsZero()))
+		}
+	}
+	slices.Sort(ids)
 	fmt.Fprintln(&b, ids, s.Heads(1<<20, ID{}), s.Heads(2, s.group))
 	for _, m := range r.Members() {
 		slices.SortFunc(m.Devices, Key.Compare)
@@ -40,6 +47,8 @@ func summary(s *Set) string {
 	fmt.Fprintln(&b, best, ok)
 	return b.String()
 }
+
+func boolText(b bool) string { return fmt.Sprint(" ", b) }
 
 // randomWorld lets several people act at once, not all of them rightly: they cite
 // what they happen to have seen, copy devices, and try what they may not.
@@ -78,7 +87,21 @@ func randomWorld(t testing.TB, seed uint64, steps int) *world {
 		target := people[rng.IntN(len(people))]
 		write := func(k Kind, c Clear) Verified { return w.write(a, k, c, refs...) }
 		var v Verified
-		switch rng.IntN(10) {
+		switch rng.IntN(14) {
+		case 10, 11:
+			kind := []Kind{KindRemove, KindBan, KindBan, KindMute}[rng.IntN(4)]
+			d := &Denial{Target: target.root()}
+			if past, err := w.set.Past(refs); err == nil && rng.IntN(2) == 0 && past.Has(target.ctl.ID) {
+				d.Control = []ID{target.ctl.ID}
+			}
+			v = write(kind, d)
+		case 12:
+			v = write([]Kind{KindUnban, KindUnmute}[rng.IntN(2)], &Lift{Target: target.root()})
+		case 13:
+			if rng.IntN(3) > 0 {
+				continue
+			}
+			v = write(KindLeave, &Leave{})
 		case 0, 1:
 			l := w.link(fmt.Sprint("random", i))
 			r := ranks[rng.IntN(len(ranks))]
@@ -131,7 +154,7 @@ func randomWorld(t testing.TB, seed uint64, steps int) *world {
 
 // The same events in any order, doubled or not, give the same set and roster.
 func TestAnyOrderConverges(t *testing.T) {
-	var events, kept, bad, forks int
+	var events, kept, undone, bad, forks int
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")
 		w := randomWorld(t, seed, 35)
@@ -141,20 +164,33 @@ func TestAnyOrderConverges(t *testing.T) {
 		want := summary(first)
 		events, kept, forks = events+len(w.events), kept+first.Len(), forks+len(first.forks)
 		bad += len(first.bad)
+		roster := Eval(first)
+		for i := range first.nodes {
+			if !roster.Effective(first.nodes[i].v.ID()) {
+				undone++
+			}
+		}
 		for range 3 {
 			order := append(slices.Clone(w.events), w.events[:len(w.events)/2]...)
 			rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 			s := NewSet(w.group)
-			if n := deliver(s, order); n != 0 {
+			grown := Eval(s) // takes in one event after the other
+			if n := deliver(s, order, grown.Extend); n != 0 {
 				rt.Fatalf("%d events still wait", n)
+			}
+			whole := Eval(s)
+			for i := range s.nodes {
+				if id := s.nodes[i].v.ID(); grown.Effective(id) != whole.Effective(id) {
+					rt.Fatalf("event by event, %s is judged otherwise", id)
+				}
 			}
 			if got := summary(s); got != want {
 				rt.Fatalf("another order, another group:\n%s\n%s", want, got)
 			}
 		}
 	})
-	t.Logf("%d events, %d allowed, %d bad, %d forks", events, kept, bad, forks)
-	if kept < events/4 || bad == 0 || forks == 0 {
+	t.Logf("%d events, %d allowed, %d of them undone, %d bad, %d forks", events, kept, undone, bad, forks)
+	if kept < events/4 || bad == 0 || undone == 0 || forks == 0 {
 		t.Error("the worlds are too tame or too wild to show anything")
 	}
 }

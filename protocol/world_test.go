@@ -295,7 +295,7 @@ func (w *world) ids(names ...string) []ID {
 
 // deliver adds events in the order given, doubled ones too, parking what has to
 // wait, as a node does.
-func deliver(set *Set, events []Verified) (waiting int) {
+func deliver(set *Set, events []Verified, each ...func()) (waiting int) {
 	var parked []Verified
 	for _, v := range events {
 		parked = append(parked, v)
@@ -307,6 +307,9 @@ func deliver(set *Set, events []Verified) (waiting int) {
 					return false
 				}
 				progress = true
+				for _, f := range each {
+					f()
+				}
 				return true
 			})
 		}
