@@ -189,7 +189,7 @@ func (h *history) write(r *storage.Room) {
 		}
 		h.clock.turn(h.rng.Int64N(200))
 		for _, v := range events {
-			h.tried[v.ID()], h.when[v.ID()] = v, h.clock.seconds()
+			h.try(v)
 		}
 		all = append(all, sent{events, r.Append(events)})
 	}
@@ -207,6 +207,16 @@ func (h *history) write(r *storage.Room) {
 	h.erase(r)
 }
 
+// try notes that an event is about to be appended. Two copies of a device may write
+// the same control event: it then came at either time.
+func (h *history) try(v protocol.Verified) {
+	_, twice := h.tried[v.ID()]
+	h.tried[v.ID()], h.when[v.ID()] = v, h.clock.seconds()
+	if twice {
+		delete(h.when, v.ID())
+	}
+}
+
 // erase erases some of what was written, and what is being written, and restores
 // some of it.
 func (h *history) erase(r *storage.Room) {
@@ -218,7 +228,7 @@ func (h *history) erase(r *storage.Room) {
 		}
 	}
 	v := h.writer[0].at(1000 + h.rng.Uint64N(50))
-	h.tried[v.ID()], h.when[v.ID()] = v, h.clock.seconds()
+	h.try(v)
 	commits := []*storage.Commit{r.Append([]protocol.Verified{v}), r.Erase(append(ids(picked...), v.ID())...)}
 	picked = append(picked, v)
 	back := picked[:h.rng.IntN(len(picked)+1)]
