@@ -31,10 +31,15 @@ func (c chains) Spares(v protocol.Verified, cut protocol.CutEntry) bool {
 	if v.ID() == cut.ID {
 		return true
 	}
+	key := pair{v.ID(), cut.ID}
+	if yes, ok := c.r.spared.Get(key); ok {
+		return yes
+	}
 	yes, err := c.r.log.Precedes(c.r.n.ctx, v, cut.ID)
 	if err != nil { // what the cut names is not here, or cannot be read
 		return v.Header().Seq < cut.Seq
 	}
+	c.r.spared.Add(key, yes) // once it is here, the answer is for good
 	return yes
 }
 
@@ -53,6 +58,9 @@ func (c chains) Before(v protocol.Verified) (uint64, bool) {
 	}
 	return e.Event.Header().HLC, true
 }
+
+// pair is a message and one that a cut names.
+type pair struct{ message, end protocol.ID }
 
 // counted remembers up to where branches count, by their ends.
 type counted struct {

@@ -26,6 +26,9 @@ const (
 	// these are from before they heard of it.
 	linkEvents = 32768
 	linkBytes  = 8 << 20
+	// sparedPairs bounds what is remembered of which message is before which: walking
+	// a chain that forks often takes long.
+	sparedPairs = 16384
 	// countedEnds bounds what is remembered about ends of branches.
 	countedEnds = 16384
 	// parkedFor is how long an event waits for what it refers to: a member who has

@@ -35,6 +35,7 @@ type room struct {
 	parked  *parking
 	links   links
 	counted counted
+	spared  *simplelru.LRU[pair, bool]
 	recent  *simplelru.LRU[protocol.ID, uint64] // and their times
 	records map[recordSlot]protocol.VerifiedRecord
 	names   map[protocol.Key]string  // by device
@@ -86,8 +87,12 @@ func (n *Node) openRoom(ctx context.Context, group protocol.ID, meta roomMeta) (
 	if err != nil {
 		return nil, err
 	}
+	spared, err := simplelru.NewLRU[pair, bool](sparedPairs, nil)
+	if err != nil {
+		return nil, err
+	}
 	r := &room{
-		n: n, group: group, me: n.account.Identity(meta.Tag), log: log, meta: meta,
+		n: n, group: group, spared: spared, me: n.account.Identity(meta.Tag), log: log, meta: meta,
 		set: protocol.NewSet(group), parked: newParking(), recent: recent,
 		keys: newKeyring(), records: make(map[recordSlot]protocol.VerifiedRecord),
 		names: make(map[protocol.Key]string), buckets: make(map[string]*rate.Limiter),
