@@ -27,7 +27,10 @@ const (
 	FrameHave       FrameKind = 19 // sync: Have
 	FrameEvents     FrameKind = 21 // sync: Events
 	FrameRecords    FrameKind = 23 // sync: Events, of records
-	FrameDone       FrameKind = 25 // sync: nothing
+	FrameDone       FrameKind = 25 // sync, keys: nothing
+	FrameChunks     FrameKind = 27 // keys, gossip: Events, of wrap chunks
+	FrameWant       FrameKind = 29 // keys: Want
+	FrameKeys       FrameKind = 31 // keys: sealed epoch secrets
 )
 
 // Frame is the unit of every p2pchat stream.
@@ -95,6 +98,26 @@ type Have struct {
 // refers to.
 type Events struct {
 	List [][]byte `cbor:"1,keyasint,omitempty"`
+}
+
+// Want asks a member for what opens epochs: wrap chunks, which anybody may pass on,
+// and secrets, which only members get.
+type Want struct {
+	Group  ID     `cbor:"1,keyasint"`
+	Chunks []ID   `cbor:"3,keyasint,omitempty"` // SHA-256 of each
+	Epochs []ID   `cbor:"5,keyasint,omitempty"`
+	Box    []byte `cbor:"7,keyasint,omitempty"` // hybrid HPKE key for the answer, used once
+}
+
+// Check says whether a request keeps to its bounds.
+func (w Want) Check() error {
+	switch {
+	case len(w.Chunks) > MaxWantChunks || len(w.Epochs) > MaxWantEpochs:
+		return fmt.Errorf("a request for %d chunks and %d epochs: %w", len(w.Chunks), len(w.Epochs), ErrTooLarge)
+	case (len(w.Epochs) == 0) != (len(w.Box) == 0):
+		return malformed("a request has epochs and a key for the answer, or neither")
+	}
+	return nil
 }
 
 // AppendFrame appends a frame: its length as an unsigned varint (LEB128), then the

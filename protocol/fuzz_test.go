@@ -98,7 +98,7 @@ func FuzzFrame(f *testing.F) {
 			if got, err := ParseFrame(marshal(fr)); err != nil || got.Kind != fr.Kind || !bytes.Equal(got.Payload, fr.Payload) {
 				t.Fatalf("it encodes to another frame: %v", err)
 			}
-			for k := FrameHelloNonce; k <= FrameDone; k++ {
+			for k := FrameHelloNonce; k <= FrameKeys; k++ {
 				p := payloadOf(k)
 				if p == nil {
 					continue
@@ -194,6 +194,26 @@ func FuzzChunk(f *testing.F) {
 		if len(wraps) > 0 {
 			box, _ := DeriveBoxKey(len(data)%2 == 0, secretOf("prekey"))
 			_, _ = wraps[0].Unwrap(ID{1}, ID{2}, Key{3}, 4, box)
+		}
+	})
+}
+
+func FuzzKeyAnswer(f *testing.F) {
+	seeds(f, "keys", "answer", "plain")
+	box, err := DeriveBoxKey(true, secretOf("bob box"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		_, _ = OpenKeys(ID{1}, Key{2}, Key{3}, box, data)
+		// And as what a dishonest holder seals.
+		b, err := sealBox(true, box.Public(), answerInfo(ID{1}, Key{2}, Key{3}), data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := OpenKeys(ID{1}, Key{2}, Key{3}, box, b)
+		if err == nil && !bytes.Equal(marshal(keyAnswer{list}), data) {
+			t.Fatal("it encodes to other bytes")
 		}
 	})
 }

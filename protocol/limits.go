@@ -34,6 +34,14 @@ const (
 	MaxChunks = 128
 	// MaxChunkSize bounds one wrap chunk in bytes, so that it fits a sync frame.
 	MaxChunkSize = 48 << 10
+	// MaxWantChunks bounds the wrap chunks one request asks for: 3 MiB of answers.
+	MaxWantChunks = 64
+	// MaxWantEpochs bounds the epochs one request asks for: an answer is one frame,
+	// and who lacks more asks again.
+	MaxWantEpochs = 16
+	// PrekeyWeeks is for how many weeks after its own a prekey is wrapped to. Who
+	// was away for longer asks for the secret, and the old key can be given up.
+	PrekeyWeeks = 2
 	// MaxRecordSize bounds the value of a record in bytes: a hybrid prekey is
 	// 1,216 bytes, a sealed profile less.
 	MaxRecordSize = 2 << 10

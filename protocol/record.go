@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 	"unicode/utf8"
 )
 
@@ -94,6 +95,21 @@ func VerifyRecord(group ID, wire []byte) (VerifiedRecord, error) {
 		return VerifiedRecord{}, fmt.Errorf("record: %w", ErrBadSignature)
 	}
 	return VerifiedRecord{r, wire}, nil
+}
+
+// PrekeyWeek is the number of the prekey record of a time: the weeks since 1970.
+func PrekeyWeek(t time.Time) uint64 { return uint64(max(0, t.Unix())) / weekSeconds }
+
+const weekSeconds = 7 * 24 * 60 * 60
+
+// Prekey returns the key of a prekey record where it may be wrapped to at a time.
+// One from further ahead than the next week is not: its number could never be
+// replaced, and who made it has a broken clock or means harm.
+func (r Record) Prekey(now time.Time) ([]byte, bool) {
+	week := PrekeyWeek(now)
+	ok := r.Type == RecordPrekey && r.Number <= week+1 && r.Number+PrekeyWeeks >= week &&
+		(r.Expiry == 0 || uint64(max(0, now.Unix())) <= r.Expiry)
+	return r.Value, ok
 }
 
 // Profile is how a device's owner wants to be called.

@@ -37,10 +37,14 @@ func payloadOf(k FrameKind) any {
 		return new(Open)
 	case FrameHave:
 		return new(Have)
-	case FrameEvents, FrameRecords:
+	case FrameEvents, FrameRecords, FrameChunks:
 		return new(Events)
 	case FrameDone:
 		return new(struct{})
+	case FrameWant:
+		return new(Want)
+	case FrameKeys:
+		return new([]byte)
 	}
 	return nil
 }
@@ -136,6 +140,8 @@ func makeVectors(t testing.TB) []*vector {
 	m.sets()
 	m.epochs()
 	m.wraps()
+	m.prekeys()
+	m.answers()
 	m.joining()
 	m.meeting()
 	m.records()
@@ -682,6 +688,41 @@ func (m *vectorMaker) wraps() {
 	m.add("chunk-bad-unsorted", "chunk", "Wraps in descending order.").set("chunk", marshal(wrapChunk{list})).expect(ErrMalformed)
 }
 
+func (m *vectorMaker) prekeys() {
+	seed := secretOf("prekey")
+	p, err := DerivePrekey(seed)
+	m.w.must(err)
+	private, err := p.hybrid.key.Bytes()
+	m.w.must(err)
+	plain, err := p.plain.key.Bytes()
+	m.w.must(err)
+	hybridID, plainID := p.IDs()
+	m.add("prekey", "prekey", "A prekey: the hybrid key that DeriveKeyPair(seed) gives, and its X25519 part, which is a key of its own:\nSHAKE256(private), bytes 64 to 95. Wraps name them by SHA-256.").
+		set("seed", seed).set("private", private).set("public", p.Public()).set("id", hybridID).set("x25519_private", plain).set("x25519", p.plain.Public()).set("x25519_id", plainID).expect(nil)
+}
+
+func (m *vectorMaker) answers() {
+	group, asker, holder := ID(secretOf("group")), Key(secretOf("asker")), Key(secretOf("holder"))
+	box, err := DeriveBoxKey(true, secretOf("bob box"))
+	m.w.must(err)
+	list := []EpochSecret{{Epoch: ID(secretOf("epoch")), E: secretOf("E")}}
+	sealed, err := SealKeys(group, asker, holder, box.Public(), list)
+	m.w.must(err)
+	write := func(name, about string, asker Key, data []byte) {
+		got, err := OpenKeys(group, asker, holder, box, data)
+		f := m.add(name, "keys", about).set("group", group).set("asker", asker).set("holder", holder).set("box_seed", secretOf("bob box")).set("box_key", box.Public()).set("answer", data)
+		if err == nil {
+			f.set("info", answerInfo(group, asker, holder)).set("plain", marshal(keyAnswer{got}))
+		}
+		f.expect(err)
+	}
+	write("keys", "The answer to a key request: one epoch's secret, sealed to the request's key (hybrid HPKE; sealing is random).", asker, sealed)
+	write("keys-bad-asker", "The same answer, brought to another device.", holder, sealed)
+	empty, err := SealKeys(group, asker, holder, box.Public(), nil)
+	m.w.must(err)
+	write("keys-bad-empty", "An answer without epochs.", asker, empty)
+}
+
 func (m *vectorMaker) joining() {
 	w := newWorld(m.t)
 	l, _ := w.invite(w.ana, "link", Member)
@@ -859,6 +900,10 @@ func (m *vectorMaker) frames() {
 		{"events", "One event. Gossip carries the same.", FrameEvents, Events{[][]byte{w.genesis.Wire()}}},
 		{"records", "Records.", FrameRecords, Events{[][]byte{{1}, {2}}}},
 		{"done", "The end of a sync.", FrameDone, struct{}{}},
+		{"chunks", "Wrap chunks. Gossip carries the same.", FrameChunks, Events{[][]byte{{1}, {2}}}},
+		{"want", "A request for chunks, and for the secrets of epochs.", FrameWant, Want{Group: id, Chunks: []ID{{1}, {2}}, Epochs: []ID{{3}}, Box: []byte{1, 2, 3}}},
+		{"want-chunks", "A request for a chunk alone.", FrameWant, Want{Group: id, Chunks: []ID{{1}}}},
+		{"keys", "Sealed epoch secrets, as a byte string.", FrameKeys, []byte{1, 2, 3}},
 		{"unknown-critical", "An odd kind that this version does not know: the reader ends the stream.", 4095, Refusal{1}},
 	}
 	for _, x := range frames {

@@ -221,7 +221,7 @@ func TestVectorsAreCurrent(t *testing.T) {
 		}
 		made[v.name] = true
 		old, err := os.ReadFile(path)
-		sealed := v.get("type") == "wrap" || v.get("type") == "chunk" || v.get("type") == "welcome"
+		sealed := v.get("type") == "wrap" || v.get("type") == "chunk" || v.get("type") == "welcome" || v.get("type") == "keys"
 		switch {
 		case err == nil && (sealed || bytes.Equal(old, v.file())):
 		case *update:
@@ -261,6 +261,8 @@ var vectorChecks = map[string]func(v *vector) error{
 	"message-key":  checkMessageKeyVector,
 	"wrap":         checkWrapVector,
 	"chunk":        checkChunkVector,
+	"prekey":       checkPrekeyVector,
+	"keys":         checkKeysVector,
 	"padme":        checkPadmeVector,
 	"link":         checkLinkVector,
 	"join-request": checkJoinVector,
@@ -547,6 +549,41 @@ func checkChunkVector(v *vector) error {
 		v.t.Errorf("%s: chunked again it is not the same", v.name)
 	}
 	return nil
+}
+
+func checkPrekeyVector(v *vector) error {
+	p, err := DerivePrekey(v.b32("seed"))
+	if err != nil {
+		return err
+	}
+	hybrid, plain := p.IDs()
+	v.want("public", p.Public())
+	v.want("id", hybrid)
+	v.want("x25519_id", plain)
+	part, err := PrekeyPart(p.Public(), false)
+	v.want("x25519", part)
+	for name, k := range map[string]BoxKey{"private": p.hybrid, "x25519_private": p.plain} {
+		b, err := k.key.Bytes()
+		if err != nil {
+			return err
+		}
+		v.want(name, b)
+	}
+	return err
+}
+
+func checkKeysVector(v *vector) error {
+	box, err := DeriveBoxKey(true, v.b32("box_seed"))
+	if err != nil {
+		return err
+	}
+	v.want("box_key", box.Public())
+	list, err := OpenKeys(v.b32("group"), v.b32("asker"), v.b32("holder"), box, v.bytes("answer"))
+	if err == nil {
+		v.want("info", answerInfo(v.b32("group"), v.b32("asker"), v.b32("holder")))
+		v.want("plain", marshal(keyAnswer{list}))
+	}
+	return err
 }
 
 func checkPadmeVector(v *vector) error {

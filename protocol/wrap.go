@@ -1,8 +1,11 @@
 package protocol
 
 import (
+	"bytes"
+	"crypto/ecdh"
 	"crypto/hpke"
 	"crypto/sha256"
+	"crypto/sha3"
 	"fmt"
 	"io"
 	"slices"
@@ -133,4 +136,108 @@ func ParseChunk(data []byte) ([]Wrap, error) {
 		return nil, malformed("wrap chunk: devices are not in ascending order")
 	}
 	return c.Wraps, nil
+}
+
+// hybridPQ is the length of the ML-KEM-768 key that a hybrid public key begins
+// with; 32 bytes of X25519 follow (draft-ietf-hpke-pq).
+const hybridPQ = 1184
+
+// PrekeyPart returns the key in a prekey record's value that a wrap is sealed to:
+// all of it, or its X25519 part where a group is too large for hybrid wraps.
+func PrekeyPart(public []byte, hybrid bool) ([]byte, error) {
+	switch {
+	case len(public) != hybridPQ+32:
+		return nil, fmt.Errorf("prekey of %d bytes: %w", len(public), ErrBadKey)
+	case hybrid:
+		return public, nil
+	}
+	return public[hybridPQ:], nil
+}
+
+// Prekey is the private half of what a device offers to wrappers: a hybrid key,
+// whose X25519 part is a key of its own. One published key so serves groups of
+// every size.
+type Prekey struct{ hybrid, plain BoxKey }
+
+// DerivePrekey makes a prekey from a random seed, which is what is kept of it.
+func DerivePrekey(seed Secret) (Prekey, error) {
+	hybrid, err := DeriveBoxKey(true, seed)
+	if err != nil {
+		return Prekey{}, err
+	}
+	private, err := hybrid.key.Bytes()
+	if err != nil {
+		return Prekey{}, err
+	}
+	// The private key is a seed too: SHAKE256 stretches it to 64 bytes for ML-KEM
+	// and 32 for X25519.
+	x := sha3.SumSHAKE256(private, 64+32)
+	t, err := ecdh.X25519().NewPrivateKey(x[64:])
+	if err != nil {
+		return Prekey{}, err
+	}
+	plain, err := hpke.NewDHKEMPrivateKey(t)
+	if err != nil {
+		return Prekey{}, err
+	}
+	p := Prekey{hybrid, BoxKey{plain, false}}
+	if !bytes.Equal(p.plain.Public(), p.Public()[hybridPQ:]) {
+		return Prekey{}, fmt.Errorf("prekey: its X25519 part is not the one it publishes: %w", ErrBadKey)
+	}
+	return p, nil
+}
+
+// Public returns what the device publishes.
+func (p Prekey) Public() []byte { return p.hybrid.Public() }
+
+// IDs returns the names that wraps call the two keys by.
+func (p Prekey) IDs() (hybrid, plain ID) {
+	return sha256.Sum256(p.hybrid.Public()), sha256.Sum256(p.plain.Public())
+}
+
+// Unwrap is [Wrap.Unwrap] with the key that the wrap names.
+func (p Prekey) Unwrap(w Wrap, group, eid ID, author Key, seq uint64) (*Epoch, error) {
+	hybrid, plain := p.IDs()
+	switch w.Prekey {
+	case hybrid:
+		return w.Unwrap(group, eid, author, seq, p.hybrid)
+	case plain:
+		return w.Unwrap(group, eid, author, seq, p.plain)
+	}
+	return nil, fmt.Errorf("wrap for another prekey of %s: %w", w.Dev.Text(DevicePrefix), ErrNoKey)
+}
+
+// Format keeps the private keys out of output.
+func (Prekey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "redacted") }
+
+// keyAnswer is what a key request is answered with.
+type keyAnswer struct {
+	Epochs []EpochSecret `cbor:"1,keyasint"`
+}
+
+func answerInfo(group ID, asker, holder Key) []byte {
+	return slices.Concat([]byte("p2pchat/1 keys"), group[:], asker[:], holder[:])
+}
+
+// SealKeys seals epoch secrets to the key of a request. The devices are those that
+// the hello on the connection proved.
+func SealKeys(group ID, asker, holder Key, box []byte, list []EpochSecret) ([]byte, error) {
+	return sealBox(true, box, answerInfo(group, asker, holder), marshal(keyAnswer{list}))
+}
+
+// OpenKeys opens the answer to a key request. What it says is a claim: [NewEpoch]
+// checks each secret against its rekey.
+func OpenKeys(group ID, asker, holder Key, key BoxKey, data []byte) ([]EpochSecret, error) {
+	plain, err := openBox(key, answerInfo(group, asker, holder), data)
+	if err != nil {
+		return nil, fmt.Errorf("key answer: %w", err)
+	}
+	var a keyAnswer
+	if err := unmarshal(plain, &a); err != nil {
+		return nil, fmt.Errorf("key answer: %w", err)
+	}
+	if len(a.Epochs) == 0 || len(a.Epochs) > MaxWantEpochs {
+		return nil, fmt.Errorf("key answer: %w", malformed("%d epochs: from 1 to %d", len(a.Epochs), MaxWantEpochs))
+	}
+	return a.Epochs, nil
 }
