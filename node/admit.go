@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -170,11 +171,29 @@ func (r *room) admitJoiner(ctx context.Context, in openInvite, q protocol.JoinRe
 			return nil, err
 		}
 	}
-	r.mu.Lock()
-	w := protocol.Welcome{Grant: grant.ID(), Epochs: r.liveEpochs(), Addrs: addrs, Name: r.name()}
-	w.Secrets = r.meta.Secrets[:min(len(r.meta.Secrets), protocol.MaxWelcomeSecrets)]
-	r.mu.Unlock()
+	w, err := r.welcome(q.Cert.Root)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.announce(ctx, protocol.MaxSeq); err != nil { // what the newcomer gets is durable
+		return nil, err
+	}
+	w.Grant, w.Addrs = grant.ID(), addrs
 	return w.Seal(r.group, q, r.me.Signer())
+}
+
+// welcome collects what somebody who was admitted needs to read the group.
+func (r *room) welcome(root protocol.Key) (protocol.Welcome, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	epochs, err := r.welcomeEpochs(root)
+	if err != nil {
+		return protocol.Welcome{}, err
+	}
+	secrets := r.arrange()
+	return protocol.Welcome{
+		Epochs: epochs, Name: r.name(), Secrets: slices.Clone(secrets[:min(len(secrets), protocol.MaxWelcomeSecrets)]),
+	}, nil
 }
 
 // grantTo issues the admission. Who is in already is welcomed again under the grant

@@ -179,16 +179,6 @@ func (l *links) expire(now time.Time) {
 	}
 }
 
-// grace is the time after which a leave or a revocation need not be seen by the
-// epoch that is sent under.
-func (r *room) grace() uint64 {
-	return uint64(max(r.n.now().Add(-leaveGrace).UnixMilli(), 0))
-}
-
-// leaveGrace is how long an epoch may be used after somebody left by themselves, or
-// lost a device: seniors start a new one meanwhile.
-const leaveGrace = time.Hour
-
 // refusal says why this device's own message would not count.
 func (r *room) refusal(err error) error {
 	var s *protocol.SilencedError

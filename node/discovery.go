@@ -301,7 +301,8 @@ func usable(info peer.AddrInfo) []ma.Multiaddr {
 func (d *discovery) keys() []string {
 	var out []string
 	for _, r := range d.n.allRooms() {
-		for _, s := range r.rendezvous() {
+		secrets := r.rendezvous()
+		for _, s := range secrets[:min(len(secrets), secretsHeard)] {
 			out = append(out, protocol.DHTKey(s))
 		}
 	}

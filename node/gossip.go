@@ -91,24 +91,38 @@ func topicScores() *pubsub.TopicScoreParams {
 // not guard them: pubsub is never called while it is held.
 type topics struct {
 	mu     sync.Mutex
-	joined map[string]*pubsub.Topic
+	joined map[string]heard
 }
 
-// listen joins the topics of the room's secrets.
+// heard is a topic that this node relays until it is told otherwise.
+type heard struct {
+	*pubsub.Topic
+	stop pubsub.RelayCancelFunc
+}
+
+// listen joins the topics of the room's secrets that are in use, and leaves those
+// that are so no more.
 func (r *room) listen() {
-	secrets := r.rendezvous()
 	r.topics.mu.Lock()
 	defer r.topics.mu.Unlock()
+	secrets := r.rendezvous() // with the topics held, or who looked before acts after
 	if r.topics.joined == nil {
-		r.topics.joined = make(map[string]*pubsub.Topic)
+		r.topics.joined = make(map[string]heard)
 	}
-	for _, s := range secrets {
+	wanted := make(map[string]bool)
+	for _, s := range secrets[:min(len(secrets), secretsHeard)] {
 		name := protocol.Topic(s)
-		if r.topics.joined[name] != nil || r.n.alive() != nil {
+		wanted[name] = true
+		if r.topics.joined[name].Topic != nil || r.n.alive() != nil {
 			continue
 		}
 		if err := r.join(name); err != nil {
 			r.n.log.Warn("join topic", "err", err)
+		}
+	}
+	for name, t := range r.topics.joined {
+		if !wanted[name] {
+			r.leave(name, t)
 		}
 	}
 }
@@ -126,11 +140,20 @@ func (r *room) join(name string) error {
 	}
 	// The validator is the door. A subscription would only add a channel that drops
 	// what is not read in time; relaying makes this node a full part of the mesh.
-	if _, err := topic.Relay(); err != nil {
+	stop, err := topic.Relay()
+	if err != nil {
 		return err
 	}
-	r.topics.joined[name] = topic
+	r.topics.joined[name] = heard{topic, stop}
 	return nil
+}
+
+func (r *room) leave(name string, t heard) {
+	delete(r.topics.joined, name)
+	t.stop()
+	if err := errors.Join(t.Close(), r.n.pub.UnregisterTopicValidator(name)); err != nil && r.n.alive() == nil {
+		r.n.log.Warn("leave topic", "err", err)
+	}
 }
 
 func (r *room) topicNames() []string {
@@ -142,12 +165,14 @@ func (r *room) topicNames() []string {
 // publish hands events or records to gossip. It is a hint: with nobody there it
 // does nothing, and sync delivers.
 func (r *room) publish(kind protocol.FrameKind, list [][]byte) {
-	secrets := r.rendezvous()
-	if len(secrets) == 0 {
-		return
+	if secrets := r.rendezvous(); len(secrets) > 0 {
+		r.publishOn(secrets[0], kind, list)
 	}
+}
+
+func (r *room) publishOn(secret protocol.Secret, kind protocol.FrameKind, list [][]byte) {
 	r.topics.mu.Lock()
-	topic := r.topics.joined[protocol.Topic(secrets[0])]
+	topic := r.topics.joined[protocol.Topic(secret)].Topic
 	r.topics.mu.Unlock()
 	if topic == nil {
 		return
@@ -180,6 +205,8 @@ func (r *room) validate(_ context.Context, from peer.ID, m *pubsub.Message) pubs
 		return r.validateEvents(from, list.List)
 	case protocol.FrameRecords:
 		return r.validateRecords(from, list.List)
+	case protocol.FrameChunks:
+		return r.validateChunks(from, list.List)
 	}
 	return pubsub.ValidationReject
 }

@@ -138,10 +138,15 @@ type door struct {
 // as a hello has tags.
 func (n *Node) doors() []door {
 	var out []door
-	for age := range protocol.MaxWelcomeSecrets {
-		for _, r := range n.allRooms() {
-			if s := r.rendezvous(); age < len(s) && len(out) < protocol.MaxHelloTags {
-				out = append(out, door{r, s[age]})
+	rooms := n.allRooms()
+	secrets := make([][]protocol.Secret, len(rooms))
+	for i, r := range rooms {
+		secrets[i] = r.rendezvous()
+	}
+	for age := range secretsKept {
+		for i, s := range secrets {
+			if age < len(s) && len(out) < protocol.MaxHelloTags {
+				out = append(out, door{rooms[i], s[age]})
 			}
 		}
 	}
@@ -231,6 +236,7 @@ func (n *Node) met(p peer.ID, list []proven, delay time.Duration) {
 		n.log.Warn("pubsub gate", "peer", p, "err", err)
 	}
 	for _, v := range list {
+		v.room.askAnew()
 		n.wantSync(v.room, p, delay)
 	}
 	if len(list) > 0 {

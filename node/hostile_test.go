@@ -36,6 +36,7 @@ const (
 	helloID = "/p2pchat/hello/1"
 	joinID  = "/p2pchat/join/1"
 	syncID  = "/p2pchat/sync/1"
+	keyID   = "/p2pchat/key/1"
 	meshID  = "/p2pchat/gossip/1"
 )
 

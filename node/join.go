@@ -219,7 +219,7 @@ func (r *room) addSecrets(ctx context.Context, w protocol.Welcome) error {
 		}
 		r.keys.pending[e.Epoch] = e.E
 	}
-	r.meta.Secrets = w.Secrets
+	r.meta.Secrets, r.keys.ordered = w.Secrets, choice{}
 	r.openEpochs()
 	return r.saveMeta(ctx)
 }

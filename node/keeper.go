@@ -15,6 +15,7 @@ func (r *room) keep(ctx context.Context) {
 	tick := time.NewTicker(syncTick)
 	defer tick.Stop()
 	quiet := r.n.now()
+	r.refreshPrekey(ctx)
 	r.refreshProfile() // the name may be another than when the group last heard
 	for {
 		select {
@@ -25,6 +26,9 @@ func (r *room) keep(ctx context.Context) {
 		case <-tick.C:
 		}
 		r.expire()
+		r.refreshPrekey(ctx)
+		r.askForKeys()
+		r.turnEpoch(ctx)
 		behind := r.behind()
 		if len(behind) == 0 && r.n.now().Sub(quiet) >= syncQuiet {
 			quiet = r.n.now()

@@ -1,6 +1,10 @@
 package node
 
-import "time"
+import (
+	"time"
+
+	"github.com/p2pchat/p2pchat/protocol"
+)
 
 // What a peer can make this node hold or do is capped here, with the reason.
 const (
@@ -110,4 +114,55 @@ const (
 	gossipBurst = 4
 	// bucketsMost bounds the token buckets a room keeps; a member has one a device.
 	bucketsMost = 16384
+
+	// secretsKept bounds the rendezvous secrets of a group by which this node is met:
+	// who missed more changes than this comes back by an address or an invite.
+	secretsKept = 16
+	// secretsHeard is on how many of them it listens: others may be some rekeys behind.
+	secretsHeard = protocol.MaxWelcomeSecrets
+
+	// leaveGrace is how long an epoch stays fit after somebody left: seniors rotate
+	// long before, so that a group does not rekey in everybody's name at once.
+	leaveGrace = time.Hour
+	// seniorTurn and memberTurn are the longest a node waits before it rotates for
+	// no message of its own: so one does it and not all.
+	seniorTurn = 500 * time.Millisecond
+	memberTurn = 2 * time.Second
+	// foreignTurn is how long it waits where somebody else's epoch is there and its
+	// secret is not: asking for that is cheaper. Not longer: the epoch may be invented.
+	foreignTurn = 10 * time.Second
+	// turnFailed is how long it leaves a rotation alone that did not work.
+	turnFailed = time.Minute
+	// rotateMost bounds the rekeys in a row by which one send merges heads: more than
+	// a rekey can cite, of which each takes 16.
+	rotateMost = 4
+
+	// chunkBytes bounds the wrap chunks kept of a group. Without its chunk a device
+	// asks for the secret.
+	chunkBytes = 16 << 20
+	// chunkRekeys is how many of the newest rekeys a pushed chunk may be of.
+	chunkRekeys = 64
+
+	// earlyChunks bounds the chunks that wait for their rekey: pubsub swaps what
+	// comes at once, and no more.
+	earlyChunks = 4
+
+	// keyTimeout bounds a key stream: some round trips on a bad link.
+	keyTimeout = 20 * time.Second
+	// wantsServed bounds the requests of one key stream: a bisection of MaxChunks,
+	// some times over.
+	wantsServed = 32
+	// keysServed bounds the key streams of one peer at a time.
+	keysServed = 2
+	// keysPerSecond and keysBurst bound how often one peer is answered: an answer is
+	// an encapsulation and up to 3 MiB.
+	keysPerSecond = 0.5
+	keysBurst     = 5
+	// askFirst and askMost are how soon an epoch is asked for again, at first and in
+	// the end. Who connects is asked at once.
+	askFirst = time.Second
+	askMost  = 10 * time.Minute
+	// askedMost bounds the epochs whose last asking is remembered. A member has 64
+	// rekeys a device.
+	askedMost = 4096
 )

@@ -196,3 +196,9 @@ const (
 
 // epochSpace holds a group's epoch secrets by epoch id.
 func epochSpace(group protocol.ID) string { return "epochs-" + group.Text("") }
+
+// prekeySpace holds the seeds of a device's prekeys in a group by week.
+func prekeySpace(group protocol.ID) string { return "prekeys-" + group.Text("") }
+
+// chunkSpace holds a group's wrap chunks by their hash.
+func chunkSpace(group protocol.ID) string { return "chunks-" + group.Text("") }

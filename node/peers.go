@@ -8,6 +8,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/time/rate"
 
 	"github.com/p2pchat/p2pchat/protocol"
 )
@@ -32,6 +33,8 @@ type peerState struct {
 	tried   map[protocol.ID]attempt
 	serving int // syncs
 	joining int // joins
+	keying  int // key streams
+	keys    *rate.Limiter
 }
 
 // attempt says at which digest a peer was last compared with, and how often without
@@ -76,6 +79,7 @@ func (ps *peers) connected(p peer.ID, found string) {
 	}
 	ps.known[p] = &peerState{
 		id: p, found: found, proofs: make(map[protocol.ID]protocol.Key),
+		keys:  rate.NewLimiter(keysPerSecond, keysBurst),
 		equal: make(map[protocol.ID]protocol.ID), tried: make(map[protocol.ID]attempt), sharing: make(map[protocol.ID]bool), syncing: make(map[protocol.ID]*syncState),
 	}
 	ps.changed()

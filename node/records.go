@@ -3,6 +3,9 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
+	"strconv"
+	"time"
 
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/storage"
@@ -79,12 +82,15 @@ func (r *room) makeProfile() (rec protocol.VerifiedRecord, commit *storage.Commi
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	dev := r.me.Dev()
-	if _, member := r.current().Owner(dev); !member || name == "" || r.names[dev] == name {
+	if _, member := r.current().Owner(dev); !member || name == "" {
 		return rec, nil, nil
 	}
 	ep, err := r.sendEpoch()
 	if err != nil {
 		return rec, nil, nil // as soon as there is a key
+	}
+	if r.names[dev] == name && !r.sealedBefore(dev, ep) {
+		return rec, nil, nil
 	}
 	k := protocol.RecordKey{Dev: dev, Type: protocol.RecordProfile, Number: 1}
 	if old, ok := r.records[recordSlot{dev, protocol.RecordProfile}]; ok {
@@ -106,4 +112,96 @@ func (n *Node) displayName() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.name
+}
+
+// sealedBefore says whether this device's profile is one that the newest members
+// cannot read: under an epoch other than ep, where history begins with them. The
+// caller holds mu.
+func (r *room) sealedBefore(dev protocol.Key, ep *protocol.Epoch) bool {
+	rec, ok := r.records[recordSlot{dev, protocol.RecordProfile}]
+	if !ok || !r.historyFromJoin() {
+		return false
+	}
+	tag, err := protocol.ProfileEpoch(rec.Record())
+	return err == nil && tag != ep.Tag()
+}
+
+// prekeyLife is how long a prekey is good for after its week begins: it outlives the
+// time in which others wrap to it.
+const prekeyLife = 35 * 24 * time.Hour
+
+// loadPrekeys reads the seeds of this device's prekeys back.
+func (r *room) loadPrekeys(ctx context.Context) error {
+	stored, err := r.n.store.List(ctx, prekeySpace(r.group))
+	if err != nil {
+		return err
+	}
+	for key, value := range stored {
+		week, err := strconv.ParseUint(key, 10, 64)
+		if err != nil || len(value) != 32 {
+			return fmt.Errorf("prekey %q in the store is damaged", key)
+		}
+		r.keys.prekeys[week] = protocol.Secret(value)
+	}
+	return nil
+}
+
+// refreshPrekey publishes a prekey where the newest one is of an earlier week. Its
+// private half is durable before anybody can wrap to it. The keeper calls it.
+func (r *room) refreshPrekey(ctx context.Context) {
+	week := protocol.PrekeyWeek(r.n.now())
+	seed, due := r.prekeyDue(week)
+	if !due {
+		return
+	}
+	rec, err := r.makePrekey(ctx, week, seed)
+	if err == nil && !rec.Record().Dev.IsZero() {
+		r.publish(protocol.FrameRecords, [][]byte{rec.Wire()})
+		r.poke()
+	}
+	if err != nil && ctx.Err() == nil {
+		r.n.log.Warn("prekey", "err", err)
+	}
+}
+
+// prekeyDue says whether this device needs a prekey for a week, and returns the seed
+// it has for it: a crash may have come between the two.
+func (r *room) prekeyDue(week uint64) (protocol.Secret, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	owner, member := r.current().Owner(r.me.Dev())
+	rec, ok := r.records[recordSlot{r.me.Dev(), protocol.RecordPrekey}]
+	if !member || owner.Rank >= protocol.Relay || ok && rec.Record().Number >= week {
+		return protocol.Secret{}, false
+	}
+	return r.keys.prekeys[week], true
+}
+
+func (r *room) makePrekey(ctx context.Context, week uint64, seed protocol.Secret) (rec protocol.VerifiedRecord, err error) {
+	if seed.IsZero() {
+		if seed, err = protocol.NewSecret(rand.Reader); err != nil {
+			return rec, err
+		}
+		if err := r.n.store.Put(ctx, prekeySpace(r.group), strconv.FormatUint(week, 10), seed[:]); err != nil {
+			return rec, err
+		}
+	}
+	key, err := protocol.DerivePrekey(seed)
+	if err != nil {
+		return rec, err
+	}
+	expiry := protocol.PrekeyStart(week).Add(prekeyLife).Unix()
+	rec, err = protocol.Record{Type: protocol.RecordPrekey, Number: week, Expiry: uint64(expiry), Value: key.Public()}.Sign(r.group, r.me.Signer())
+	if err != nil {
+		return rec, err
+	}
+	r.mu.Lock()
+	r.keys.prekeys[week] = seed
+	kept := r.keepRecord(rec)
+	r.digest.fresh = false
+	r.mu.Unlock()
+	if !kept {
+		return protocol.VerifiedRecord{}, nil
+	}
+	return rec, r.log.PutRecord(rec).Wait(ctx)
 }

@@ -32,6 +32,9 @@ type room struct {
 	roster  *protocol.Roster // nil where the set is another; see current
 	clock   protocol.Clock
 	keys    keyring
+	chunks  chunkIndex
+	turned  []rotation // epochs that were started here and are not announced yet
+	turn    time.Time  // when this node starts an epoch, if none is fit by then; zero if one is
 	parked  *parking
 	links   links
 	counted counted
@@ -51,6 +54,9 @@ type room struct {
 	topics topics
 	kick   chan struct{} // wakes the keeper
 	fetch  chan struct{} // holds the one transfer that runs
+	ask    chan struct{} // holds the one search for keys that the keeper runs
+	// askTurn says whom that asks. Who holds ask may change it.
+	askTurn int
 }
 
 // roomMeta is what a room cannot derive from its events.
@@ -94,10 +100,10 @@ func (n *Node) openRoom(ctx context.Context, group protocol.ID, meta roomMeta) (
 	r := &room{
 		n: n, group: group, spared: spared, me: n.account.Identity(meta.Tag), log: log, meta: meta,
 		set: protocol.NewSet(group), parked: newParking(), recent: recent,
-		keys: newKeyring(), records: make(map[recordSlot]protocol.VerifiedRecord),
+		keys: newKeyring(), chunks: newChunkIndex(), records: make(map[recordSlot]protocol.VerifiedRecord),
 		names: make(map[protocol.Key]string), buckets: make(map[string]*rate.Limiter),
 		grants: rate.NewLimiter(grantsPerSecond, grantsBurst), lobbies: make(map[protocol.ID]protocol.Secret),
-		losses: log.Failures(), kick: make(chan struct{}, 1), fetch: make(chan struct{}, 1),
+		losses: log.Failures(), kick: make(chan struct{}, 1), fetch: make(chan struct{}, 1), ask: make(chan struct{}, 1),
 	}
 	return r, r.restore(ctx)
 }
@@ -116,7 +122,7 @@ func (r *room) restore(ctx context.Context) error {
 	for _, e := range newest {
 		r.clock.Observe(e.Event.Header().HLC, r.n.now())
 	}
-	if err := r.loadSecrets(ctx); err != nil {
+	if err := errors.Join(r.loadSecrets(ctx), r.loadPrekeys(ctx), r.loadChunks(ctx)); err != nil {
 		return err
 	}
 	records, err := r.log.Records(ctx)
@@ -203,11 +209,12 @@ func (r *room) current() *protocol.Roster {
 	return r.roster
 }
 
-// rendezvous returns the secrets the group is met by, the newest first.
+// rendezvous returns the secrets the group is met by, the one in use first, then the
+// newest.
 func (r *room) rendezvous() []protocol.Secret {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.meta.Secrets)
+	return slices.Clone(r.arrange())
 }
 
 // intake says what became of events that came in.

@@ -24,6 +24,9 @@ func (n *Node) Send(ctx context.Context, group protocol.ID, text string) (SendRe
 		return SendResult{}, err
 	}
 	v, err := r.sayDurably(ctx, protocol.KindText, protocol.Content{Text: text})
+	if told := r.announce(ctx, protocol.MaxSeq); err == nil {
+		err = told // the message is on disk only after the epoch it is sealed under
+	}
 	if err != nil {
 		return SendResult{}, fmt.Errorf("send: %w", err)
 	}
@@ -58,6 +61,9 @@ func (r *room) say(kind protocol.Kind, c protocol.Content) (protocol.Verified, *
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.refit(); err != nil {
+		return protocol.Verified{}, nil, err
+	}
+	if err := r.ensureEpoch(); err != nil {
 		return protocol.Verified{}, nil, err
 	}
 	d, _, err := r.draft(kind, protocol.Messages, protocol.MaxMessageRefs)
@@ -97,21 +103,36 @@ func (r *room) draft(kind protocol.Kind, chain protocol.Chain, refs int) (protoc
 	return d, me, nil
 }
 
+// draftControl begins a control event, where this person may issue its kind. The caller
+// holds mu.
+func (r *room) draftControl(kind protocol.Kind) (protocol.Draft, error) {
+	d, me, err := r.draft(kind, protocol.Control, protocol.MaxControlRefs)
+	if err != nil {
+		return d, err
+	}
+	if frozen := r.current().Frozen(); len(frozen) > 0 {
+		return d, fmt.Errorf("%w: event %s %w", ErrNotAllowed, frozen[0], protocol.ErrUnknownCritical)
+	}
+	if need := protocol.MayIssue(kind); me.Rank > need {
+		return d, fmt.Errorf("%w: this needs the role %s or a more senior one, yours is %s", ErrNotAllowed, need, me.Rank)
+	}
+	return d, nil
+}
+
 // issue makes a control event of this device and appends it. The caller holds mu
-// and calls settle when it has let go.
+// and calls finish when it has let go.
 func (r *room) issue(kind protocol.Kind, c protocol.Clear, aside *protocol.Aside) (protocol.Verified, *storage.Commit, error) {
 	if err := r.refit(); err != nil {
 		return protocol.Verified{}, nil, err
 	}
-	d, me, err := r.draft(kind, protocol.Control, protocol.MaxControlRefs)
+	d, err := r.draftControl(kind)
+	if _, fit := r.usable(r.grace()); err == nil && aside != nil && !fit {
+		if err = r.ensureEpoch(); err == nil {
+			d, err = r.draftControl(kind) // after the rekey
+		}
+	}
 	if err != nil {
 		return protocol.Verified{}, nil, err
-	}
-	if frozen := r.current().Frozen(); len(frozen) > 0 {
-		return protocol.Verified{}, nil, fmt.Errorf("%w: event %s %w", ErrNotAllowed, frozen[0], protocol.ErrUnknownCritical)
-	}
-	if need := protocol.MayIssue(kind); me.Rank > need {
-		return protocol.Verified{}, nil, fmt.Errorf("%w: this needs the role %s or a more senior one, yours is %s", ErrNotAllowed, need, me.Rank)
 	}
 	var ep *protocol.Epoch
 	if aside != nil {
@@ -136,19 +157,22 @@ func (r *room) finish(ctx context.Context, commit *storage.Commit, events ...pro
 	if err := commit.Wait(ctx); err != nil {
 		return err
 	}
-	wires := make([][]byte, len(events))
-	for i, v := range events {
-		wires[i] = v.Wire()
-	}
-	for _, w := range wires {
-		r.publish(protocol.FrameEvents, [][]byte{w})
+	for _, v := range events {
+		if err := r.announce(ctx, v.Header().Seq); err != nil { // the epoch it is sealed under
+			return err
+		}
+		r.publish(protocol.FrameEvents, [][]byte{v.Wire()})
 	}
 	r.settle(intake{stored: len(events), control: true, commit: commit})
-	return nil
+	return r.announce(ctx, protocol.MaxSeq)
 }
 
 // CreateGroup starts a group with this person as its founder.
 func (n *Node) CreateGroup(ctx context.Context, name string) (protocol.ID, error) {
+	return n.createGroup(ctx, name, protocol.HistoryAll)
+}
+
+func (n *Node) createGroup(ctx context.Context, name string, history protocol.History) (protocol.ID, error) {
 	if err := n.alive(); err != nil {
 		return protocol.ID{}, err
 	}
@@ -158,7 +182,7 @@ func (n *Node) CreateGroup(ctx context.Context, name string) (protocol.ID, error
 	if strings.HasPrefix(name, protocol.GroupPrefix) {
 		return protocol.ID{}, fmt.Errorf("create group: the name begins like an id: %w", ErrNotText)
 	}
-	genesis, salt, err := n.genesis()
+	genesis, salt, err := n.genesis(history)
 	if err != nil {
 		return protocol.ID{}, err
 	}
@@ -189,14 +213,14 @@ func (n *Node) CreateGroup(ctx context.Context, name string) (protocol.ID, error
 	return r.group, r.finish(ctx, commit, events...)
 }
 
-func (n *Node) genesis() (v protocol.Verified, salt [32]byte, err error) {
+func (n *Node) genesis(history protocol.History) (v protocol.Verified, salt [32]byte, err error) {
 	_, _ = rand.Read(salt[:])
 	me := n.account.Identity(salt)
 	d := protocol.Draft{
 		Kind: protocol.KindGenesis, Prev: protocol.Tip{Dev: me.Dev(), Chain: protocol.Control},
 		HLC: new(protocol.Clock).Next(n.now()),
 	}
-	g := &protocol.Genesis{Salt: salt, Founders: []protocol.Cert{me.Cert()}, History: protocol.HistoryAll}
+	g := &protocol.Genesis{Salt: salt, Founders: []protocol.Cert{me.Cert()}, History: history}
 	v, err = d.SignControl(g, nil, nil, me.Signer(), rand.Reader)
 	return v, salt, err
 }
@@ -214,7 +238,11 @@ func (r *room) found(ctx context.Context, genesis protocol.Verified, name string
 	if err != nil {
 		return nil, nil, err
 	}
-	ep, rekey, err := r.newEpoch(2, e, n)
+	d, err := r.draftControl(protocol.KindRekey)
+	if err != nil {
+		return nil, nil, err
+	}
+	ep, rekey, err := r.newEpoch(d, e, n)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -18,6 +18,7 @@ const (
 	helloProtocol libprotocol.ID = "/p2pchat/hello/1"
 	syncProtocol  libprotocol.ID = "/p2pchat/sync/1"
 	joinProtocol  libprotocol.ID = "/p2pchat/join/1"
+	keyProtocol   libprotocol.ID = "/p2pchat/key/1"
 )
 
 // wire is a stream that speaks frames.
@@ -110,10 +111,11 @@ func (n *Node) handle(id libprotocol.ID, idle time.Duration, serve func(ctx cont
 	n.onClose(func() error { n.host.RemoveStreamHandler(id); return nil })
 }
 
-// openStreams serves hello, sync and join, and starts with who is connected.
+// openStreams serves hello, sync, join and keys, and starts with who is connected.
 func (n *Node) openStreams(context.Context) error {
 	n.handle(helloProtocol, helloTimeout, n.serveHello)
 	n.handle(syncProtocol, syncIdle, n.serveSync)
 	n.handle(joinProtocol, joinTimeout, n.serveJoin)
+	n.handle(keyProtocol, keyTimeout, n.serveKeys)
 	return nil
 }

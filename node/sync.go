@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -145,7 +146,7 @@ func (r *room) receive(ctx context.Context, w *wire) error {
 		if f.Kind == protocol.FrameDone {
 			break
 		}
-		commit, err := r.take(w.peer(), f)
+		commit, err := r.take(ctx, w.peer(), f)
 		if err != nil {
 			return err
 		}
@@ -164,7 +165,7 @@ func (r *room) receive(ctx context.Context, w *wire) error {
 
 // take admits one frame of events or records. A peer that sends what does not
 // verify is not believed any further.
-func (r *room) take(from peer.ID, f protocol.Frame) (*storage.Commit, error) {
+func (r *room) take(ctx context.Context, from peer.ID, f protocol.Frame) (*storage.Commit, error) {
 	var list protocol.Events
 	switch f.Kind {
 	case protocol.FrameEvents:
@@ -180,6 +181,9 @@ func (r *room) take(from peer.ID, f protocol.Frame) (*storage.Commit, error) {
 			case !errors.Is(err, protocol.ErrUnknownCritical): // of the future; the rest is not
 				return nil, fmt.Errorf("peer %s sent an event that does not verify: %w", from, err)
 			}
+		}
+		if slices.ContainsFunc(known, func(v protocol.Verified) bool { return v.Header().Chain == protocol.Messages }) {
+			r.askPeer(ctx, from) // the control events are here, so followers need not see a line without its key
 		}
 		in := r.ingest(from, known)
 		r.settle(in)

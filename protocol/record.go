@@ -100,6 +100,9 @@ func VerifyRecord(group ID, wire []byte) (VerifiedRecord, error) {
 // PrekeyWeek is the number of the prekey record of a time: the weeks since 1970.
 func PrekeyWeek(t time.Time) uint64 { return uint64(max(0, t.Unix())) / weekSeconds }
 
+// PrekeyStart returns when the week of a prekey begins.
+func PrekeyStart(week uint64) time.Time { return time.Unix(int64(week*weekSeconds), 0) }
+
 const weekSeconds = 7 * 24 * 60 * 60
 
 // Prekey returns the key of a prekey record where it may be wrapped to at a time.

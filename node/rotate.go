@@ -1,0 +1,268 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	mathrand "math/rand/v2"
+	"time"
+
+	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
+)
+
+// A group rotates by a new epoch whose secret is wrapped to every device that still
+// belongs. Who sends with no epoch fit to send under starts one itself: two that do
+// so at once fork the epochs, which is normal, and nobody waits for anybody.
+
+// rotation is an epoch that was started here, until the others are told.
+type rotation struct {
+	rekey  protocol.Verified
+	chunk  []byte          // the wraps, where they fit one chunk; nil otherwise
+	on     protocol.Secret // what members met by before
+	commit *storage.Commit
+}
+
+// rotate starts an epoch now and tells the others. fresh draws a new rendezvous secret
+// as well. to says which devices get a wrap; nil is every one that may have it.
+func (r *room) rotate(ctx context.Context, fresh bool, to func(dev protocol.Key) bool) error {
+	r.mu.Lock()
+	err := r.startEpoch(fresh, to)
+	r.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("rotate: %w", err)
+	}
+	return r.announce(ctx, protocol.MaxSeq)
+}
+
+// rotateAfter starts the epoch that an event of this node calls for, once the event
+// is issued. Who was removed or banned must not find the group either.
+func (r *room) rotateAfter(ctx context.Context, kind protocol.Kind) error {
+	switch kind {
+	case protocol.KindRemove, protocol.KindBan:
+		return r.rotate(ctx, true, nil)
+	case protocol.KindLeave, protocol.KindDeviceRevoke:
+		return r.rotate(ctx, false, nil)
+	}
+	return nil
+}
+
+// ensureEpoch makes sure that there is an epoch to send under. The caller holds mu,
+// and calls announce when it has let go.
+func (r *room) ensureEpoch() error {
+	for range rotateMost {
+		if _, ok := r.usable(r.grace()); ok {
+			return nil
+		}
+		if err := r.startEpoch(r.expelled(), nil); err != nil {
+			return err
+		}
+	}
+	_, err := r.sendEpoch()
+	return err
+}
+
+// expelled says whether a removal or a ban makes the epochs that are held unfit. The
+// caller holds mu.
+func (r *room) expelled() bool {
+	if len(r.keys.epochs) == 0 {
+		return false
+	}
+	_, ok := protocol.Usable(r.current().Candidates(r.keys.held, 0))
+	return !ok
+}
+
+// startEpoch writes an epoch: its secret and the wraps are durable before the rekey
+// that rests on them. The caller holds mu, and calls announce when it has let go.
+func (r *room) startEpoch(fresh bool, to func(dev protocol.Key) bool) error {
+	if err := r.refit(); err != nil {
+		return err
+	}
+	d, err := r.draftControl(protocol.KindRekey)
+	if err != nil {
+		return err
+	}
+	before := r.arrange()
+	if len(before) == 0 {
+		return fmt.Errorf("%w: the group's rendezvous secret is not here", ErrNoKey)
+	}
+	n := before[0]
+	if fresh {
+		if n, err = protocol.NewSecret(rand.Reader); err != nil {
+			return err
+		}
+	}
+	e, err := protocol.NewSecret(rand.Reader)
+	if err != nil {
+		return err
+	}
+	ep, rekey, err := r.newEpoch(d, e, n)
+	if err != nil {
+		return err
+	}
+	chunks, hybrid := r.wrap(ep, to)
+	rekey.Hybrid = hybrid
+	for _, c := range chunks {
+		rekey.Chunks = append(rekey.Chunks, sha256.Sum256(c))
+	}
+	turned, err := r.issueEpoch(ep, rekey, chunks)
+	if err != nil {
+		r.dropEpoch(ep, rekey)
+		return err
+	}
+	turned.on = before[0]
+	r.turned = append(r.turned, turned)
+	r.turn = time.Time{}
+	return nil
+}
+
+// issueEpoch stores what a rekey rests on, and then issues it. The caller holds mu.
+func (r *room) issueEpoch(ep *protocol.Epoch, rekey *protocol.Rekey, chunks [][]byte) (rotation, error) {
+	ctx := r.n.ctx
+	if err := r.saveSecret(ctx, ep.ID, ep.E); err != nil {
+		return rotation{}, err
+	}
+	for i, c := range chunks {
+		if err := r.n.store.Put(ctx, chunkSpace(r.group), rekey.Chunks[i].Text(""), c); err != nil {
+			return rotation{}, err
+		}
+	}
+	r.keys.pending[ep.ID] = ep.E
+	v, commit, err := r.issue(protocol.KindRekey, rekey, nil)
+	if err != nil {
+		return rotation{}, err
+	}
+	if !r.keys.held(ep.ID) {
+		return rotation{}, fmt.Errorf("rekey %s took another place than it was made for", v.ID())
+	}
+	t := rotation{rekey: v, commit: commit}
+	if len(chunks) == 1 {
+		t.chunk = chunks[0]
+	}
+	for i, c := range chunks {
+		r.indexChunk(rekey.Chunks[i], len(c))
+	}
+	return t, nil
+}
+
+// dropEpoch forgets an epoch that was not started after all. The caller holds mu.
+func (r *room) dropEpoch(ep *protocol.Epoch, rekey *protocol.Rekey) {
+	delete(r.keys.pending, ep.ID)
+	r.n.spawn(func(ctx context.Context) {
+		_ = r.n.store.Delete(ctx, epochSpace(r.group), ep.ID.Text(""))
+		for _, id := range rekey.Chunks {
+			_ = r.n.store.Delete(ctx, chunkSpace(r.group), id.Text(""))
+		}
+	})
+}
+
+// wrap seals an epoch's secret to every current member device but this one that has a
+// prekey, and packs the wraps. A prekey that is not one costs its owner the wrap and
+// nobody else anything. The caller holds mu.
+func (r *room) wrap(ep *protocol.Epoch, to func(dev protocol.Key) bool) (chunks [][]byte, hybrid bool) {
+	keys := make(map[protocol.Key][]byte)
+	for _, m := range r.current().Members() {
+		for _, dev := range m.Devices {
+			rec, ok := r.records[recordSlot{dev, protocol.RecordPrekey}]
+			if !ok || m.Rank >= protocol.Relay || dev == r.me.Dev() || to != nil && !to(dev) {
+				continue
+			}
+			if key, ok := rec.Record().Prekey(r.n.now()); ok {
+				keys[dev] = key
+			}
+		}
+	}
+	hybrid = len(keys) <= protocol.HybridMost
+	wraps := make([]protocol.Wrap, 0, len(keys))
+	for dev, key := range keys {
+		part, err := protocol.PrekeyPart(key, hybrid)
+		var w protocol.Wrap
+		if err == nil {
+			w, err = ep.Wrap(r.me.Dev(), dev, hybrid, part)
+		}
+		if err != nil {
+			r.n.log.Warn("a device gets no wrap", "device", protocol.Short(dev.Text(protocol.DevicePrefix)), "err", err)
+			continue
+		}
+		wraps = append(wraps, w)
+	}
+	chunks = protocol.ChunkWraps(wraps)
+	return chunks[:min(len(chunks), protocol.MaxChunks)], hybrid && len(chunks) > 0
+}
+
+// announce tells the others of the epochs started here whose rekeys come before a
+// place on this device's chain, once they are durable: by the secret that the members
+// still meet by.
+func (r *room) announce(ctx context.Context, before uint64) error {
+	r.mu.Lock()
+	var list, rest []rotation
+	for _, t := range r.turned {
+		if t.rekey.Header().Seq < before {
+			list = append(list, t)
+		} else {
+			rest = append(rest, t)
+		}
+	}
+	r.turned = rest
+	r.mu.Unlock()
+	for _, t := range list {
+		if err := t.commit.Wait(ctx); err != nil {
+			return err
+		}
+		r.publishOn(t.on, protocol.FrameEvents, [][]byte{t.rekey.Wire()})
+		if t.chunk != nil {
+			r.publishOn(t.on, protocol.FrameChunks, [][]byte{t.chunk})
+		}
+		r.settle(intake{stored: 1, control: true, commit: t.commit})
+	}
+	return nil
+}
+
+// turnEpoch has the keeper rotate where no epoch is fit to send under, after a random
+// wait in which somebody else's may arrive.
+func (r *room) turnEpoch(ctx context.Context) {
+	r.mu.Lock()
+	due := r.turnDue()
+	var err error
+	if due {
+		if err = r.startEpoch(r.expelled(), nil); err != nil {
+			r.turn = r.n.now().Add(turnFailed)
+		}
+	}
+	r.mu.Unlock()
+	if err == nil {
+		err = r.announce(ctx, protocol.MaxSeq)
+	}
+	if err != nil && ctx.Err() == nil {
+		r.n.log.Warn("the keys stay as they are", "group", protocol.Short(r.group.Text(protocol.GroupPrefix)), "err", err)
+	}
+}
+
+// turnDue says whether this node is to rotate now. The caller holds mu.
+func (r *room) turnDue() bool {
+	me, ok := r.current().Standing(r.me.Root())
+	if !ok || me.Rank >= protocol.Relay || len(r.keys.epochs) == 0 {
+		return false
+	}
+	grace, most := r.grace(), memberTurn
+	if me.Rank <= protocol.Moderator {
+		grace, most = protocol.MaxHLC, seniorTurn // the others give them time
+	}
+	all := r.current().Candidates(r.keys.held, grace)
+	if _, ok := protocol.Usable(all); ok {
+		r.turn = time.Time{}
+		return false
+	}
+	for _, c := range all {
+		if c.Current && !c.Held {
+			most = foreignTurn
+		}
+	}
+	if now := r.n.now(); r.turn.IsZero() {
+		r.turn = now.Add(time.Duration(mathrand.Int64N(int64(most))))
+	} else if !now.Before(r.turn) {
+		return true
+	}
+	return false
+}

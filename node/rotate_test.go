@@ -1,0 +1,465 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-datastore"
+	dssync "github.com/ipfs/go-datastore/sync"
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/p2pchat/p2pchat/node"
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// eventually waits for something to become true.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
+
+// trio is a group of three who know each other's prekeys.
+func trio(t *testing.T) (ana, bo, cleo *person, club protocol.ID) {
+	t.Helper()
+	ana, bo, cleo = start(t, "Ana"), start(t, "Bo"), start(t, "Cleo")
+	club = ana.create("club")
+	link := ana.invite(club, node.InviteOptions{})
+	bo.join(link)
+	cleo.join(link)
+	for _, p := range []*person{ana, bo, cleo} {
+		eventually(t, p.cfg.Name+" has three prekeys", func() bool { return len(p.Prekeys(club)) == 3 })
+	}
+	return ana, bo, cleo, club
+}
+
+func (p *person) rotate(group protocol.ID, fresh bool, to func(dev protocol.Key) bool) {
+	p.t.Helper()
+	if err := p.Rotate(ctx(p.t), group, fresh, to); err != nil {
+		p.t.Fatalf("%s rotates: %v", p.cfg.Name, err)
+	}
+}
+
+// opens waits until a person holds count epochs.
+func (p *person) opens(group protocol.ID, count int) {
+	p.t.Helper()
+	eventually(p.t, fmt.Sprintf("%s holds %d epochs", p.cfg.Name, count), func() bool {
+		_, held := p.Epochs(group)
+		return held == count
+	})
+}
+
+func TestRotationReachesWhoIsOnline(t *testing.T) {
+	ana, bo, cleo, club := trio(t)
+	before := ana.Meets(club)
+	began := time.Now()
+	ana.rotate(club, true, nil)
+	bo.opens(club, 2)
+	cleo.opens(club, 2)
+	t.Logf("opened after %s", time.Since(began))
+	eid, ok := ana.Usable(club)
+	if all, _ := ana.Epochs(club); !ok || all[1] != eid {
+		t.Error("Ana does not send under the new epoch")
+	}
+	k, _ := ana.Rekey(club)
+	if !k.Hybrid || len(k.Chunks) != 1 || len(k.Parents) != 1 || len(k.Parents[0].Back) == 0 {
+		t.Errorf("the rekey has hybrid %v, %d chunks, %d parents", k.Hybrid, len(k.Chunks), len(k.Parents))
+	}
+	for _, p := range []*person{ana, bo, cleo} {
+		meets := p.Meets(club)
+		if len(meets) != 2 || meets[0] == before[0] || meets[1] != before[0] {
+			t.Errorf("%s meets by %d secrets, the old one is not second", p.cfg.Name, len(meets))
+		}
+		if got, _ := p.Usable(club); got != eid {
+			t.Errorf("%s sends under another epoch", p.cfg.Name)
+		}
+		eventually(t, p.cfg.Name+" listens on both topics", func() bool {
+			hears := p.Hears(club)
+			return len(hears) == 2 && slices.Contains(hears, protocol.Topic(meets[0]))
+		})
+	}
+	cleo.send(club, "under the new key")
+	bo.send(club, "me too")
+	for _, p := range []*person{ana, bo, cleo} {
+		p.await(club, 2)
+	}
+	agree(t, club, 2, ana, bo, cleo)
+	if got := ana.texts(club); !slices.Contains(got, "me too") {
+		t.Errorf("Ana reads %q", got)
+	}
+	bo.sleep()
+	bo.wake()
+	if got := bo.texts(club); !slices.Contains(got, "under the new key") {
+		t.Errorf("after a restart Bo reads %q", got)
+	}
+}
+
+// Who was away fetches its wrap from a member who is not the author, or asks for the
+// secret where there is none for it. Followers never see a line without its key.
+func TestRotationReachesWhoWasAway(t *testing.T) {
+	for _, wrapped := range []bool{true, false} {
+		t.Run(fmt.Sprintf("wrapped %v", wrapped), func(t *testing.T) {
+			ana, bo, cleo, club := trio(t)
+			dev := cleo.Device(club)
+			cleo.sleep()
+			ana.rotate(club, true, func(d protocol.Key) bool { return wrapped || d != dev })
+			ana.rotate(club, false, func(d protocol.Key) bool { return wrapped || d != dev })
+			ana.send(club, "while Cleo is away")
+			bo.await(club, 1)
+			bo.opens(club, 3)
+			ana.sleep() // the only one left is Bo
+			cleo.wake()
+			for m, err := range cleo.Follow(ctx(t), club, 0) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if m.Kind == "text" {
+					if m.Text != "while Cleo is away" {
+						t.Errorf("Cleo sees %q, %q", m.Text, m.Unreadable)
+					}
+					break
+				}
+			}
+			cleo.opens(club, 3)
+			cleo.send(club, "back")
+			bo.await(club, 2)
+			agree(t, club, 2, bo, cleo)
+			cleo.sleep()
+			cleo.wake()
+			agree(t, club, 2, bo, cleo)
+		})
+	}
+}
+
+// Somebody who is left out of the wraps has every byte of the rekey and of its chunks,
+// and cannot open it.
+func TestWhoIsLeftOutOpensNothing(t *testing.T) {
+	ana, bo, cleo, club := trio(t)
+	dev := cleo.Device(club)
+	cleo.sleep()
+	ana.rotate(club, true, func(d protocol.Key) bool { return d != dev })
+	bo.opens(club, 2)
+	k, seq := ana.Rekey(club)
+	data, ok := bo.Chunk(ctx(t), club, k.Chunks[0])
+	if !ok || protocol.ID(sha256.Sum256(data)) != k.Chunks[0] {
+		t.Fatal("Bo keeps no chunk to pass on")
+	}
+	wraps, err := protocol.ParseChunk(data)
+	if err != nil || len(wraps) != 1 || wraps[0].Dev != bo.Device(club) {
+		t.Fatalf("%d wraps, %v", len(wraps), err)
+	}
+	// Cleo tries each of the keys it has on each of the wraps.
+	for _, seed := range cleo.seeds(club) {
+		key, err := protocol.DerivePrekey(seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hybrid, plain := key.IDs()
+		for _, id := range []protocol.ID{hybrid, plain} {
+			w := wraps[0]
+			w.Prekey = id
+			if _, err := key.Unwrap(w, club, k.Epoch, ana.Device(club), seq); err == nil {
+				t.Error("Cleo opens a wrap for Bo")
+			}
+		}
+	}
+}
+
+// seeds reads a sleeping person's prekeys off the disk.
+func (p *person) seeds(group protocol.ID) (out []protocol.Secret) {
+	p.wake()
+	defer p.sleep()
+	return p.Seeds(group)
+}
+
+func TestSendingWithoutAnEpochStartsOne(t *testing.T) {
+	ana, bo, cleo, club := trio(t)
+	ana.Forget(club)
+	ana.send(club, "anyway")
+	for _, p := range []*person{bo, cleo} {
+		p.await(club, 1)
+		p.opens(club, 2)
+		if got := p.texts(club); got[0] != "anyway" {
+			t.Errorf("%s reads %q", p.cfg.Name, got)
+		}
+	}
+	ana.opens(club, 2) // what it forgot, it asks for
+}
+
+// Nobody waits for rekeys, whoever issues how many, and who knows an old rendezvous
+// secret is still let in.
+func TestFloodOfRekeysStopsNobody(t *testing.T) {
+	ana, bo, cleo, club := trio(t)
+	nobody := func(protocol.Key) bool { return false }
+	bo.sleep()
+	for range 40 {
+		cleo.rotate(club, true, nobody)
+	}
+	bo.wake()
+	eventually(t, "Bo knows of 41 epochs", func() bool { all, _ := bo.Epochs(club); return len(all) == 41 })
+	began := time.Now()
+	bo.send(club, "still here")
+	t.Logf("sent after %s", time.Since(began))
+	ana.await(club, 1)
+	// And now some that nobody can ever open.
+	cleo.Hide(club)
+	for range 20 {
+		cleo.rotate(club, true, nobody)
+	}
+	eventually(t, "Ana knows of 61 epochs", func() bool { all, _ := ana.Epochs(club); return len(all) == 61 })
+	cleo.sleep()
+	ana.send(club, "and here")
+	bo.await(club, 2)
+	eventually(t, "Bo has the key from Ana", func() bool { return bo.texts(club)[1] == "and here" })
+	if hears := ana.Hears(club); len(hears) > protocol.MaxWelcomeSecrets {
+		t.Errorf("Ana listens on %d topics", len(hears))
+	}
+	if n := len(ana.Meets(club)); n > 16 {
+		t.Errorf("Ana keeps %d rendezvous secrets", n)
+	}
+}
+
+func TestSinceJoin(t *testing.T) {
+	ana, bo, cleo := start(t, "Ana"), start(t, "Bo"), start(t, "Cleo")
+	club, err := ana.CreateSinceJoin(ctx(t), "club")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ana.send(club, "before Bo")
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	bo.send(club, "from Bo")
+	ana.await(club, 2)
+	cleo.join(ana.invite(club, node.InviteOptions{}))
+	ana.send(club, "to all")
+	for _, p := range []*person{ana, bo, cleo} {
+		p.await(club, 3)
+	}
+	const no = "its key is not here yet"
+	for _, c := range []struct {
+		who  *person
+		want []string
+	}{
+		{ana, []string{"before Bo", "from Bo", "to all"}},
+		{bo, []string{no, "from Bo", "to all"}},
+		{cleo, []string{no, no, "to all"}},
+	} {
+		eventually(t, c.who.cfg.Name+" reads what it may", func() bool { return slices.Equal(c.who.texts(club), c.want) })
+	}
+	eventually(t, "Cleo knows the names", func() bool {
+		members, err := cleo.Members(club)
+		return err == nil && len(members) == 3 && !slices.ContainsFunc(members, func(m node.Member) bool { return m.Name == "" })
+	})
+	// Asking does not help, not even with the keys of the door in hand.
+	if k, _ := ana.Rekey(club); len(k.Parents) == 0 || len(k.Parents[0].Back) != 0 {
+		t.Error("the rekey hands its parent on")
+	}
+	time.Sleep(time.Second)
+	if _, held := cleo.Epochs(club); held != 1 {
+		t.Errorf("Cleo holds %d epochs", held)
+	}
+	cleo.sleep()
+	ana.rotate(club, true, func(protocol.Key) bool { return false })
+	ana.send(club, "no wraps")
+	cleo.wake()
+	eventually(t, "Cleo asks for what it may have", func() bool {
+		got := cleo.texts(club)
+		return len(got) == 4 && got[3] == "no wraps"
+	})
+}
+
+// A crash between what a rekey rests on and the rekey itself leaves a secret without a
+// rekey, never a rekey without its secret.
+func TestSecretIsStoredBeforeItsRekey(t *testing.T) {
+	ds := &orderedStore{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}
+	ana := start(t, "Ana", func(cfg *node.Config) { cfg.Datastore = ds })
+	bo := start(t, "Bo")
+	club := ana.create("club")
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	eventually(t, "Ana has two prekeys", func() bool { return len(ana.Prekeys(club)) == 2 })
+	ana.rotate(club, true, nil)
+	k, seq := ana.Rekey(club)
+	secret := ds.first(func(v []byte) bool {
+		return len(v) == 32 && protocol.EpochID(club, ana.Device(club), seq, protocol.Secret(v)) == k.Epoch
+	})
+	chunk := ds.first(func(v []byte) bool { return sha256.Sum256(v) == k.Chunks[0] })
+	event := ds.first(func(v []byte) bool { return bytes.Contains(v, k.SealedN) })
+	if secret < 0 || chunk < 0 || event <= secret || event <= chunk {
+		t.Errorf("secret is write %d, chunk %d, event %d", secret, chunk, event)
+	}
+	ana.sleep()
+	ana.wake()
+	ana.send(club, "after a restart")
+	bo.await(club, 1)
+	if all, held := ana.Epochs(club); len(all) != 2 || held != 2 {
+		t.Errorf("Ana holds %d of %d epochs", held, len(all))
+	}
+}
+
+// An orderedStore remembers in which order batches wrote what.
+type orderedStore struct {
+	datastore.Batching
+	mu     sync.Mutex
+	values [][][]byte // a list a batch
+}
+
+type orderedBatch struct {
+	datastore.Batch
+	store  *orderedStore
+	values [][]byte
+}
+
+func (s *orderedStore) Batch(ctx context.Context) (datastore.Batch, error) {
+	b, err := s.Batching.Batch(ctx)
+	return &orderedBatch{Batch: b, store: s}, err
+}
+
+func (b *orderedBatch) Put(ctx context.Context, key datastore.Key, value []byte) error {
+	b.values = append(b.values, slices.Clone(value))
+	return b.Batch.Put(ctx, key, value)
+}
+
+func (b *orderedBatch) Commit(ctx context.Context) error {
+	b.store.mu.Lock()
+	b.store.values = append(b.store.values, b.values)
+	b.store.mu.Unlock()
+	return b.Batch.Commit(ctx)
+}
+
+// first returns the first batch with a value that fits.
+func (s *orderedStore) first(fits func(v []byte) bool) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.IndexFunc(s.values, func(list [][]byte) bool { return slices.ContainsFunc(list, fits) })
+}
+
+func TestForgedKeysAreRefused(t *testing.T) {
+	o := newOutsider(t)
+	ana, _, club, link := party(t)
+	mallory := o.admit(ana, link, "Mallory")
+	mallory.greet(ana)
+	// Served: to a member, what it asks for and no more; refused: to a stranger.
+	box, err := protocol.NewBoxKey(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, _ := ana.Epochs(club)
+	var refused *protocol.RefusedError
+	ask := func(w protocol.Want) (chunks int, got []protocol.EpochSecret, err error) {
+		k := mallory.talk(ana, keyID)
+		defer k.s.Reset()
+		k.send(protocol.FrameWant, w)
+		for {
+			f, err := protocol.ReadFrame(k.in)
+			if err != nil {
+				return chunks, got, err
+			}
+			switch f.Kind {
+			case protocol.FrameDone:
+				return chunks, got, nil
+			case protocol.FrameChunks:
+				chunks++
+			case protocol.FrameKeys:
+				var sealed []byte
+				if err := f.Decode(protocol.FrameKeys, &sealed); err != nil {
+					return chunks, got, err
+				}
+				if got, err = protocol.OpenKeys(club, mallory.me.Dev(), ana.Device(club), box, sealed); err != nil {
+					return chunks, got, err
+				}
+			default:
+				return chunks, got, f.Decode(protocol.FrameDone, new(struct{}))
+			}
+		}
+	}
+	if _, got, err := ask(protocol.Want{Group: club, Epochs: []protocol.ID{all[0], {1}}, Box: box.Public()}); err != nil || len(got) != 1 || got[0].Epoch != all[0] {
+		t.Errorf("a member gets %d epochs, %v", len(got), err)
+	}
+	if chunks, _, err := ask(protocol.Want{Group: club, Chunks: []protocol.ID{{1}, {2}}}); err != nil || chunks != 0 {
+		t.Errorf("unknown chunks: %d, %v", chunks, err)
+	}
+	if _, _, err := ask(protocol.Want{Group: club, Chunks: make([]protocol.ID, protocol.MaxWantChunks+1)}); err == nil || errors.As(err, &refused) {
+		t.Errorf("too many chunks are answered with %v", err)
+	}
+	for range 10 {
+		if _, _, err = ask(protocol.Want{Group: club}); err != nil {
+			break
+		}
+	}
+	if !errors.As(err, &refused) || refused.Code != protocol.RefusedBusy {
+		t.Errorf("asking without end is answered with %v", err)
+	}
+	k := newOutsider(t)
+	k.connect(ana)
+	stranger := k.talk(ana, keyID)
+	stranger.send(protocol.FrameWant, protocol.Want{Group: club, Epochs: all, Box: box.Public()})
+	stranger.refused(protocol.RefusedUnknown)
+}
+
+// A member that answers with other secrets and other chunks than were asked for is not
+// believed, and what it sends stays nowhere.
+func TestForgedAnswersAreRefused(t *testing.T) {
+	o := newOutsider(t)
+	ana, bo, club, link := party(t)
+	mallory := o.admit(ana, link, "Mallory")
+	lies := make(chan int, 100)
+	o.host.SetStreamHandler(keyID, func(s network.Stream) {
+		defer s.Close()
+		k := newTalk(t, s)
+		for {
+			var w protocol.Want
+			if k.frame(protocol.FrameWant, &w) != nil {
+				return
+			}
+			if len(w.Chunks) > 0 {
+				lies <- 1
+				k.send(protocol.FrameChunks, protocol.Events{List: [][]byte{protocol.ChunkWraps([]protocol.Wrap{{Dev: bo.Device(club)}})[0]}})
+			}
+			if len(w.Epochs) > 0 {
+				lies <- 2
+				list := []protocol.EpochSecret{{Epoch: w.Epochs[0], E: protocol.Secret{6, 6, 6}}}
+				sealed, err := protocol.SealKeys(club, bo.Device(club), mallory.me.Dev(), w.Box, list)
+				if err != nil {
+					t.Error(err)
+				}
+				k.send(protocol.FrameKeys, sealed)
+			}
+			k.send(protocol.FrameDone, struct{}{})
+		}
+	})
+	eventually(t, "prekeys are known", func() bool { return len(ana.Prekeys(club)) >= 2 })
+	dev := bo.Device(club)
+	bo.sleep()
+	ana.rotate(club, false, func(d protocol.Key) bool { return d == dev })
+	ana.rotate(club, false, func(d protocol.Key) bool { return false })
+	mallory.greet(ana)
+	wires := mallory.pull(ana)
+	ana.sleep()
+	bo.wake()
+	mallory.feed(bo, wires)
+	for range 2 {
+		select {
+		case <-lies:
+		case <-time.After(patience):
+			t.Fatal("Bo does not ask")
+		}
+	}
+	time.Sleep(500 * time.Millisecond)
+	if all, held := bo.Epochs(club); len(all) != 3 || held != 1 {
+		t.Errorf("Bo holds %d of %d epochs", held, len(all))
+	}
+	if _, ok := bo.Chunk(ctx(t), club, sha256.Sum256(protocol.ChunkWraps([]protocol.Wrap{{Dev: dev}})[0])); ok {
+		t.Error("Bo keeps a chunk that no rekey lists")
+	}
+	ana.wake()
+	bo.opens(club, 3)
+}
