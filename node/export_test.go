@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"maps"
 	"slices"
 
@@ -17,6 +19,15 @@ func (n *Node) Rotate(ctx context.Context, group protocol.ID, fresh bool, to fun
 		return err
 	}
 	return r.rotate(ctx, fresh, to)
+}
+
+// RotateAfter starts the epoch that a control event of this node calls for.
+func (n *Node) RotateAfter(ctx context.Context, group protocol.ID, kind protocol.Kind) error {
+	r, err := n.room(group)
+	if err != nil {
+		return err
+	}
+	return r.rotateAfter(ctx, kind)
 }
 
 // CreateSinceJoin starts a group whose newcomers read from their admission on.
@@ -118,3 +129,74 @@ func (n *Node) Usable(group protocol.ID) (protocol.ID, bool) {
 
 // Hide has this node answer no key requests.
 func (n *Node) Hide(protocol.ID) { n.host.RemoveStreamHandler(keyProtocol) }
+
+// Early returns how many chunks wait for their rekey.
+func (n *Node) Early(group protocol.ID) int {
+	r, _ := n.room(group)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.chunks.early)
+}
+
+// FillChunks indexes chunks that are nowhere, and returns the bytes that are kept.
+func (n *Node) FillChunks(group protocol.ID, count, size int) int {
+	r, _ := n.room(group)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range count {
+		r.indexChunk(protocol.ID{1, byte(i >> 8), byte(i)}, size)
+	}
+	return r.chunks.bytes
+}
+
+// RotateAmong starts an epoch as if the group had more devices by count, each with a
+// hybrid wrap.
+func (n *Node) RotateAmong(ctx context.Context, group protocol.ID, count int) error {
+	r, err := n.room(group)
+	if err != nil {
+		return err
+	}
+	if err := r.startCrowded(count); err != nil {
+		return err
+	}
+	return r.announce(ctx, protocol.MaxSeq)
+}
+
+func (r *room) startCrowded(count int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d, err := r.draftControl(protocol.KindRekey)
+	if err != nil {
+		return err
+	}
+	e, err := protocol.NewSecret(rand.Reader)
+	if err != nil {
+		return err
+	}
+	ep, rekey, err := r.newEpoch(d, e, r.arrange()[0])
+	if err != nil {
+		return err
+	}
+	chunks, _ := r.wrap(ep, nil)
+	var wraps []protocol.Wrap
+	for _, c := range chunks {
+		list, err := protocol.ParseChunk(c)
+		if err != nil {
+			return err
+		}
+		wraps = append(wraps, list...)
+	}
+	for range count {
+		w := wraps[0]
+		_, _ = rand.Read(w.Dev[:])
+		wraps = append(wraps, w)
+	}
+	chunks, rekey.Hybrid = protocol.ChunkWraps(wraps), true
+	for _, c := range chunks {
+		rekey.Chunks = append(rekey.Chunks, sha256.Sum256(c))
+	}
+	turned, err := r.issueEpoch(ep, rekey, chunks)
+	turned.on = r.arrange()[0]
+	r.turned = append(r.turned, turned)
+	return err
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/libp2p/go-libp2p"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -398,7 +400,11 @@ func (o *outsider) gossip(secret protocol.Secret) (*pubsub.Topic, *pubsub.Subscr
 	o.t.Cleanup(cancel)
 	ps, err := pubsub.NewGossipSub(c, o.host, pubsub.WithGossipSubProtocols([]libprotocol.ID{meshID}, func(f pubsub.GossipSubFeature, _ libprotocol.ID) bool {
 		return f == pubsub.GossipSubFeatureMesh
-	}), pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(), pubsub.WithMaxMessageSize(1<<20))
+	}), pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(), pubsub.WithMaxMessageSize(1<<20),
+		pubsub.WithMessageIdFn(func(m *pb.Message) string { // without an author the default is the same for all
+			sum := sha256.Sum256(m.Data)
+			return string(sum[:])
+		}))
 	if err != nil {
 		o.t.Fatal(err)
 	}

@@ -4,8 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"maps"
 	mathrand "math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/p2pchat/p2pchat/protocol"
@@ -174,26 +180,38 @@ func (r *room) wrap(ep *protocol.Epoch, to func(dev protocol.Key) bool) (chunks 
 		}
 	}
 	hybrid = len(keys) <= protocol.HybridMost
-	wraps := make([]protocol.Wrap, 0, len(keys))
-	for dev, key := range keys {
-		part, err := protocol.PrekeyPart(key, hybrid)
-		var w protocol.Wrap
-		if err == nil {
-			w, err = ep.Wrap(r.me.Dev(), dev, hybrid, part)
-		}
-		if err != nil {
-			r.n.log.Warn("a device gets no wrap", "device", protocol.Short(dev.Text(protocol.DevicePrefix)), "err", err)
-			continue
-		}
-		wraps = append(wraps, w)
-	}
-	chunks = protocol.ChunkWraps(wraps)
+	chunks = protocol.ChunkWraps(r.wrapTo(ep, keys, hybrid))
 	return chunks[:min(len(chunks), protocol.MaxChunks)], hybrid && len(chunks) > 0
+}
+
+// wrapTo makes the wraps, on all processors: the room waits for them.
+func (r *room) wrapTo(ep *protocol.Epoch, keys map[protocol.Key][]byte, hybrid bool) []protocol.Wrap {
+	devices := slices.Collect(maps.Keys(keys))
+	wraps := make([]protocol.Wrap, len(devices))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(devices)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(devices)); i = next.Add(1) - 1 {
+				dev := devices[i]
+				part, err := protocol.PrekeyPart(keys[dev], hybrid)
+				if err == nil {
+					wraps[i], err = ep.Wrap(r.me.Dev(), dev, hybrid, part)
+				}
+				if err != nil {
+					wraps[i] = protocol.Wrap{}
+					r.n.log.Warn("a device gets no wrap", "device", protocol.Short(dev.Text(protocol.DevicePrefix)), "err", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return slices.DeleteFunc(wraps, func(w protocol.Wrap) bool { return w.Dev.IsZero() })
 }
 
 // announce tells the others of the epochs started here whose rekeys come before a
 // place on this device's chain, once they are durable: by the secret that the members
-// still meet by.
+// still meet by. Where it fails, sync tells them, if the rekey was stored.
 func (r *room) announce(ctx context.Context, before uint64) error {
 	r.mu.Lock()
 	var list, rest []rotation
@@ -206,9 +224,11 @@ func (r *room) announce(ctx context.Context, before uint64) error {
 	}
 	r.turned = rest
 	r.mu.Unlock()
+	var errs []error
 	for _, t := range list {
 		if err := t.commit.Wait(ctx); err != nil {
-			return err
+			errs = append(errs, err)
+			continue
 		}
 		r.publishOn(t.on, protocol.FrameEvents, [][]byte{t.rekey.Wire()})
 		if t.chunk != nil {
@@ -216,7 +236,7 @@ func (r *room) announce(ctx context.Context, before uint64) error {
 		}
 		r.settle(intake{stored: 1, control: true, commit: t.commit})
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // turnEpoch has the keeper rotate where no epoch is fit to send under, after a random

@@ -63,7 +63,11 @@ func TestRotationReachesWhoIsOnline(t *testing.T) {
 	ana, bo, cleo, club := trio(t)
 	before := ana.Meets(club)
 	began := time.Now()
-	ana.rotate(club, true, nil)
+	for _, kind := range []protocol.Kind{protocol.KindMute, protocol.KindBan} { // a mute calls for none
+		if err := ana.RotateAfter(ctx(t), club, kind); err != nil {
+			t.Fatal(err)
+		}
+	}
 	bo.opens(club, 2)
 	cleo.opens(club, 2)
 	t.Logf("opened after %s", time.Since(began))
@@ -462,4 +466,60 @@ func TestForgedAnswersAreRefused(t *testing.T) {
 	}
 	ana.wake()
 	bo.opens(club, 3)
+}
+
+// Chunks that no rekey lists are neither passed on nor kept, however many are pushed.
+func TestPushedJunkIsBounded(t *testing.T) {
+	ana, bo, club, link := party(t, func(cfg *node.Config) { cfg.GossipRate = -1 })
+	mallory := newOutsider(t).admit(ana, link, "Mallory")
+	topic, _ := mallory.gossip(mallory.welcome.Secrets[0])
+	mallory.greet(ana)
+	pushed := 0
+	eventually(t, "Ana has heard some", func() bool { // the first may pass her by
+		for range 10 {
+			pushed++
+			junk := protocol.ChunkWraps([]protocol.Wrap{{Dev: protocol.Key{byte(pushed), byte(pushed >> 8), 1}, Box: make([]byte, 10_000)}})
+			if err := topic.Publish(ctx(t), protocol.EncodeFrame(protocol.FrameChunks, protocol.Events{List: junk})); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+		return ana.Early(club) > 3
+	})
+	time.Sleep(300 * time.Millisecond)
+	if n := ana.Early(club); n > 4 {
+		t.Errorf("Ana keeps %d chunks of nothing", n)
+	}
+	if n := bo.Early(club); n > 0 {
+		t.Errorf("Bo is passed %d chunks of nothing", n)
+	}
+	chatOn(ana, bo, club)
+	if n := ana.FillChunks(club, 1000, protocol.MaxChunkSize); n > 16<<20 {
+		t.Errorf("Ana keeps %d bytes of chunks", n)
+	}
+}
+
+// A device that is one of many finds its wrap among the chunks by bisection, at any
+// member who has them.
+func TestWrapIsFoundAmongManyChunks(t *testing.T) {
+	ana, bo, _, club := trio(t)
+	bo.sleep()
+	if err := ana.RotateAmong(ctx(t), club, 300); err != nil {
+		t.Fatal(err)
+	}
+	k, _ := ana.Rekey(club)
+	if len(k.Chunks) < 6 {
+		t.Fatalf("%d chunks", len(k.Chunks))
+	}
+	bo.wake()
+	bo.opens(club, 2)
+	have := 0
+	for _, id := range k.Chunks {
+		if _, ok := bo.Chunk(ctx(t), club, id); ok {
+			have++
+		}
+	}
+	if have == 0 || have > 4 {
+		t.Errorf("Bo fetched %d of %d chunks", have, len(k.Chunks))
+	}
 }
