@@ -169,8 +169,8 @@ func (g *Graph) static(n *node) error {
 	if n.Op.targets() && n.Target == n.By {
 		return errors.New("its target is its author")
 	}
-	if n.Op == Grant && n.Rank <= n.rank {
-		return fmt.Errorf("a grant of rank %s by a %s: only ranks junior to one's own", n.Rank, n.rank)
+	if n.Op == Grant && (n.Rank <= n.rank || n.Rank > Relay) {
+		return fmt.Errorf("a grant of rank %s by a %s: only ranks junior to one's own, down to relay", n.Rank, n.rank)
 	}
 	return g.cut(n)
 }

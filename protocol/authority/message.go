@@ -121,11 +121,14 @@ func (s *State) unmuted(grant, d int32, m *Message) bool {
 }
 
 // Muted returns the mute that keeps somebody from speaking now under every live
-// grant, or None.
+// grant that lets them speak at all, or None.
 func (s *State) Muted(who int32) int32 {
 	mute := None
 	for _, grant := range s.Live(who) {
 		rank, free := s.g.Granted(grant), true
+		if rank >= Relay {
+			continue
+		}
 		for _, d := range s.mutes[who] {
 			if s.g.nodes[d].rank < rank && !s.lifted(grant, d) {
 				mute, free = d, false

@@ -50,7 +50,8 @@ var otherKinds = map[string]Rank{
 }
 
 // Judge applies the rule to a world. An error means that the world is not one: an id
-// used twice, or a kind that there is not. An event that cites what is not there, or
+// used twice, a kind that there is not, or a second genesis, which would leave it to
+// the order of events whose group it is. An event that cites what is not there, or
 // itself by a circle, is invalid.
 func (w *World) Judge() (Judgement, error) {
 	r, err := w.read()
@@ -94,6 +95,7 @@ func (w *World) read() (*reader, error) {
 		byID: make(map[string]*WorldEvent, len(w.Events)), events: make(map[string]int32),
 		people: make(map[string]int32), devices: make(map[string]int32),
 	}
+	genesis := ""
 	for i := range w.Events {
 		e := &w.Events[i]
 		if _, known := kindOp(e.Kind); !known {
@@ -101,6 +103,12 @@ func (w *World) read() (*reader, error) {
 		}
 		if r.byID[e.ID] != nil || e.ID == "" {
 			return nil, fmt.Errorf("event %q: its id is empty or used twice", e.ID)
+		}
+		if e.Kind == "genesis" {
+			if genesis != "" {
+				return nil, fmt.Errorf("event %q: a second genesis, besides %q", e.ID, genesis)
+			}
+			genesis = e.ID
 		}
 		if e.Dev == "" {
 			e.Dev = e.By
@@ -186,12 +194,12 @@ func (r *reader) add(founders []string, e *WorldEvent) (int32, error) {
 		return None, errAbsent
 	}
 	switch {
+	case e.Target == "" && (op.targets() || op == Revoke):
+		return None, fmt.Errorf("a %s of nobody", op)
 	case op == Revoke:
 		n.Target = r.device(e.By, e.Target)
 	case e.Target != "":
 		n.Target = number(r.people, e.Target)
-	case op.targets():
-		return None, fmt.Errorf("a %s of nobody", op)
 	}
 	return r.graph.Add(n)
 }
