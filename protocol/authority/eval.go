@@ -237,14 +237,17 @@ func (s *State) Rank(who int32) Rank {
 }
 
 // Ended returns what ended somebody's most senior effective grant that is not live,
-// or None: by whom they were removed, or that they left.
+// or None: by whom they were removed, or that they left. Of grants of one rank it is
+// about one that has seen the others: a ban that was lifted since is no answer.
 func (s *State) Ended(who int32) int32 {
-	best, by := NoRank, None
+	best, last, by := NoRank, None, None
 	for _, i := range s.g.grants[who] {
-		if rank := s.g.Granted(i); s.Counts(i) && rank < best {
-			if end := s.ends(i, who); end != None {
-				best, by = rank, end
-			}
+		rank := s.g.Granted(i)
+		if !s.Counts(i) || rank > best || rank == best && !s.g.Sees(i, last) {
+			continue
+		}
+		if end := s.ends(i, who); end != None {
+			best, last, by = rank, i, end
 		}
 	}
 	return by
