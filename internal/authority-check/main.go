@@ -33,10 +33,13 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	w := bufio.NewWriter(out)
 	if args[0] != "-" {
 		b, err := os.ReadFile(args[0])
-		if err == nil {
-			err = judge(b, w)
+		if err != nil {
+			return err
 		}
-		return errors.Join(err, w.Flush())
+		if err := judge(b, w); err != nil {
+			return fmt.Errorf("%s: %w", args[0], err)
+		}
+		return w.Flush()
 	}
 	lines := bufio.NewReader(in)
 	for number := 1; ; number++ {

@@ -216,8 +216,11 @@ func (x *gen) choose(a *Act, seen uint64) {
 		if other := a.By + x.people; other < x.devices && x.chance(50) {
 			a.Target = other
 		}
+		if x.chance(5) { // a device that is another's: the word of a wrong root
+			a.Target = int32(x.dice.IntN(int(x.devices)))
+		}
 	default:
-		a.Target = int32(x.dice.IntN(int(x.people)))
+		a.Target = x.target(a.Op)
 		if a.Target == a.By && !x.chance(5) {
 			a.Target = (a.By + 1) % x.people
 		}
@@ -230,6 +233,24 @@ func (x *gen) choose(a *Act, seen uint64) {
 		return
 	}
 	a.Cut = x.cut(a, seen)
+}
+
+// target is anybody; who is granted something or let back is mostly somebody against
+// whom something was done.
+func (x *gen) target(op authority.Op) int32 {
+	var against []int32
+	for i := range x.w.Acts {
+		o := &x.w.Acts[i]
+		undoes := op == authority.Unban && o.Op == authority.Ban || op == authority.Unmute && o.Op == authority.Mute ||
+			op == authority.Grant && (o.Op == authority.Ban || o.Op == authority.Unban || o.Op == authority.Remove)
+		if undoes && !o.Says {
+			against = append(against, o.Target)
+		}
+	}
+	if len(against) > 0 && (op != authority.Grant && x.chance(85) || x.chance(35)) {
+		return against[x.dice.IntN(len(against))]
+	}
+	return int32(x.dice.IntN(int(x.people)))
 }
 
 // cut spares all that was seen, or some of it, or nothing. Of messages nobody is asked

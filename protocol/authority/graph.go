@@ -201,7 +201,7 @@ func (g *Graph) cut(n *node) error {
 		switch {
 		case c < 0 || !n.down.Has(c):
 			return errors.New("a cut at an event that is not in its past")
-		case n.Op == Revoke && g.nodes[c].Dev != n.Target, n.Op != Revoke && g.nodes[c].By != n.Target:
+		case n.Op == Revoke && (g.nodes[c].Dev != n.Target || g.nodes[c].By != n.By), n.Op != Revoke && g.nodes[c].By != n.Target:
 			return errors.New("a cut at an event that is not the target's")
 		}
 	}
