@@ -2,9 +2,11 @@
 
 FUZZTIME ?= 30s
 BENCH    ?= .
+FROM     ?= 0
+SEEDS    ?= 1000000
 tool     := go tool -modfile=tools/go.mod
 
-.PHONY: help build test race lint fmt fuzz bench parts netns ci
+.PHONY: help build test race lint fmt fuzz bench parts netns sim mutants ci
 
 help: ## what there is (this)
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -37,6 +39,13 @@ parts: ## benchmarks of the parts, or those that match BENCH
 
 netns: ## tests between network namespaces (needs root, iproute2, nftables)
 	CI=true go test -count=1 -v -run '^TestNetns' ./...
+
+sim: ## the authority rule in SEEDS (1,000,000) random worlds; the results are kept in docs/results
+	@mkdir -p docs/results
+	go run ./internal/authority-sim -from $(FROM) -count $(SEEDS) -out docs/results/authority.txt
+
+mutants: ## the authority rule broken in every way that we know, which its tests have to notice: 3 minutes
+	go run ./internal/authority-mutants
 
 ci: ## all that has to hold
 	.ci/run

@@ -20,6 +20,8 @@ func CheckDice(dice Dice) []string {
 	}
 	c.d = d
 	c.agree("", d, c.oracle())
+	c.holders()
+	c.removals()
 	c.orders()
 	c.part()
 	for range 3 {
@@ -110,6 +112,44 @@ func (c *checker) message(when string, d *Delivery, o *Oracle, i int) {
 	for g := range c.w.Acts {
 		if at := d.At[g]; at != authority.None && o.isGrantTo(g, m.By) && d.State.Stands(at, &m) != o.Rests(g, i, true) {
 			c.fail("%s: %s rests on %s: %v", when, c.w.Name(i), c.w.Name(g), d.State.Stands(at, &m))
+		}
+	}
+}
+
+// holders: no impostors. What is in the graph acts under a grant to its author that it
+// has seen, and has that grant's rank.
+func (c *checker) holders() {
+	for i, at := range c.d.At {
+		if at <= 0 {
+			continue
+		}
+		a := &c.w.Acts[i]
+		held := a.Auth == 0 && slices.Contains(c.w.Founders, a.By) || a.Auth > 0 && c.w.Acts[a.Auth].Op == authority.Grant && c.w.Acts[a.Auth].Target == a.By
+		if !held || !c.d.Graph.Sees(at, c.d.At[a.Auth]) || c.d.Graph.Acting(at) != c.w.Acts[a.Auth].Rank {
+			c.fail("%s acts under %s as a %s", c.w.Name(i), c.w.Name(int(a.Auth)), c.d.Graph.Acting(at))
+		}
+	}
+}
+
+// removals: where a denial counts, no grant junior to it that has not seen it is live,
+// and nothing is done under one but what the denial spares.
+func (c *checker) removals() {
+	g, s := c.d.Graph, c.d.State
+	for i, at := range c.d.At {
+		a := &c.w.Acts[i]
+		if at == authority.None || !s.Counts(at) || a.Op != authority.Remove && a.Op != authority.Ban {
+			continue
+		}
+		falls := func(grant int32) bool {
+			return grant > 0 && g.At(grant).Target == a.Target && g.At(grant).Rank > g.Acting(at) && !g.Sees(grant, at)
+		}
+		if slices.ContainsFunc(s.Live(a.Target), falls) {
+			c.fail("%s takes p%d's place, who keeps it", c.w.Name(i), a.Target)
+		}
+		for j, e := range c.d.At {
+			if e > 0 && s.Counts(e) && c.w.Acts[j].By == a.Target && c.w.Acts[j].Op != authority.Revoke && falls(g.At(e).Auth) && !c.w.spares(a.Cut, j) {
+				c.fail("%s takes p%d's place, and %s counts", c.w.Name(i), a.Target, c.w.Name(j))
+			}
 		}
 	}
 }
