@@ -150,7 +150,7 @@ func messageMutants() []mutant {
 
 func stateMutants() []mutant {
 	return []mutant{
-		inEval("an older state is never looked at again", "if s.disturbs(i) {", "if i < 0 && s.disturbs(i) {"),
+		inEval("an older state is never looked at again", "if counts && s.disturbs(i) {", "if counts && i < 0 && s.disturbs(i) {"),
 		inEval("a late revocation disturbs nothing", "return slices.ContainsFunc(g.byDevice[n.Target], func(e int32) bool { return e < i && !g.spared(e, n.Cut) })", "return false"),
 		inEval("a cut in place of a revocation's disturbs nothing", "(!g.spared(e, n.Cut) || n.rank <= Admin && len(s.revokes[g.nodes[e].Dev]) > 0)", "!g.spared(e, n.Cut)"),
 		inEval("a part is judged by what it did not see", "if within != nil && !within.Has(i) {", "if i < 0 {"),

@@ -159,3 +159,25 @@ func BenchmarkOracle(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/rule, "times-the-rule")
 }
+
+// BenchmarkExtendByTheRemoved brings the state up to date after each of the denials that
+// a banned admin goes on to write: they must not cost what those that count do.
+func BenchmarkExtendByTheRemoved(b *testing.B) {
+	sizes(b, func(b *testing.B, w *sim.World) {
+		g := build(b, w)
+		head := int32(g.Len() - 1)
+		if _, err := g.Add(authority.Event{Op: authority.Ban, Prev: 40, Refs: []int32{head}, Target: 1}); err != nil {
+			b.Fatal(err)
+		}
+		s := authority.Eval(g)
+		e := authority.Event{Op: authority.Ban, By: 1, Dev: 1000, Prev: authority.None, Refs: []int32{head}, Auth: 1}
+		for n := 0; b.Loop(); n++ {
+			e.Target = int32(41 + n%100)
+			var err error
+			if e.Prev, err = g.Add(e); err != nil {
+				b.Fatal(err)
+			}
+			s.Extend()
+		}
+	})
+}

@@ -169,12 +169,12 @@ func (s *State) ends(grant, who int32) int32 {
 // nothing, at the price of the new events alone unless one of them undoes something.
 func (s *State) Extend() {
 	for i := int32(len(s.counts)); int(i) < len(s.g.nodes); i++ {
-		if s.disturbs(i) {
+		counts := s.holds(i)
+		if counts && s.disturbs(i) {
 			s.eval(nil)
 			return
 		}
-		s.counts = append(s.counts, s.holds(i))
-		if s.counts[i] {
+		if s.counts = append(s.counts, counts); counts {
 			s.note(i)
 		}
 		if n := &s.g.nodes[i]; n.Op == Revoke {
@@ -183,9 +183,11 @@ func (s *State) Extend() {
 	}
 }
 
-// disturbs says whether a new event may change what is known of older ones. None of
-// them has it in its past: so only a denial or a revocation can, through acts that
-// its cut does not spare, or through its cut's taking the place of a revocation's.
+// disturbs says whether a new event that counts may change what is known of older ones
+// (one that does not costs nothing, or who was removed could make everybody evaluate
+// the graph again and again). None of them has it in its past: so only a denial or a
+// revocation can, through acts that its cut does not spare, or through its cut's taking
+// the place of a revocation's.
 func (s *State) disturbs(i int32) bool {
 	g, n := s.g, &s.g.nodes[i]
 	switch {
