@@ -44,4 +44,12 @@
 // those of the events it cites ([Past]): some 300 bytes an event, and questions
 // about the past take no walk. An event that arrives is judged by itself; only a
 // denial that undoes something evaluates the graph anew ([State.Extend]).
+//
+// # How it is tested
+//
+// protocol/testdata/scenarios tells what has to follow in a hundred cases, in words.
+// internal/sim states the rule a second time, without any of the shortcuts here, and
+// compares the two in random worlds; docs/results/authority.txt has the last long run
+// (make sim). internal/authority-mutants breaks the rule in many ways, each of which a
+// test has to notice (make mutants).
 package authority
