@@ -6,6 +6,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/p2pchat/p2pchat/internal/sim"
+	"github.com/p2pchat/p2pchat/protocol/authority"
 )
 
 // TestRandomWorlds compares the rule with its second implementation and checks its
@@ -40,4 +41,33 @@ func TestProperties(t *testing.T) {
 			t.Error(wrong)
 		}
 	})
+}
+
+// TestLongHistory compares the two implementations where pasts are larger than what is
+// kept in one piece, and where a state grows by batches.
+func TestLongHistory(t *testing.T) {
+	w := history(1200)
+	o := sim.NewOracle(w, func(int) bool { return true })
+	d, err := w.Deliver(w.Order(sim.Seeded(1)), func(step int) bool { return step%100 == 0 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	undone := 0
+	for i := range w.Acts {
+		got, want := d.Verdict(i), o.Verdict(i)
+		if got != want {
+			t.Errorf("%s is %s, by the oracle %s", w.Name(i), got, want)
+		}
+		if got != authority.Effective {
+			undone++
+		}
+	}
+	for _, who := range d.State.People() {
+		if got, want := d.State.Rank(who), o.Rank(who); got != want {
+			t.Errorf("%s is %s, by the oracle %s", w.Person(who), got, want)
+		}
+	}
+	if undone == 0 {
+		t.Error("nothing was undone, so that there was little to compare")
+	}
 }
