@@ -53,7 +53,7 @@ func denialMutants() []mutant {
 		inEval("acts outlive a removal", actBySenior, "case g.nodes[d].rank >= 0:"),
 		inEval("acts count under grants that do not", "s.counts[n.Auth] && s.against(n.Auth, i) == None", "s.against(n.Auth, i) == None"),
 		inEval("juniors are judged first", "for _, r := range s.g.ranks {", "for _, r := range slices.Backward(s.g.ranks) {"),
-		inEval("the most junior rank counts", "best = min(best, s.g.grantRank(i))", "best = s.g.grantRank(i)"),
+		inEval("the most junior rank counts", "best = min(best, s.g.Granted(i))", "best = s.g.Granted(i)"),
 	}
 }
 

@@ -88,7 +88,7 @@ func TestPast(t *testing.T) {
 			at := border()
 			next, want[at] = next.with(at), true
 		} else {
-			next = next.union(sets[j])
+			next = next.Union(sets[j])
 			for at := range plain[j] {
 				want[at] = true
 			}
