@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"slices"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -97,7 +98,7 @@ func (r *room) openWraps() {
 // holds mu.
 func (r *room) unwrap(w wanted, data []byte) (place int, opened bool) {
 	wraps, err := protocol.ParseChunk(data)
-	if err != nil || len(wraps) == 0 {
+	if err != nil || len(wraps) == 0 || r.keys.held(w.eid) {
 		return 0, false
 	}
 	me := r.me.Dev()
@@ -122,17 +123,16 @@ func (r *room) unwrap(w wanted, data []byte) (place int, opened bool) {
 
 // prekeyOpens opens a wrap by the prekey that it names. The caller holds mu.
 func (r *room) prekeyOpens(w wanted, x protocol.Wrap) (*protocol.Epoch, error) {
-	err := error(protocol.ErrNoKey)
 	for _, seed := range r.keys.prekeys {
-		key, bad := protocol.DerivePrekey(seed)
-		if bad != nil {
-			return nil, bad
+		key, err := protocol.DerivePrekey(seed)
+		if err != nil {
+			return nil, err
 		}
 		if hybrid, plain := key.IDs(); x.Prekey == hybrid || x.Prekey == plain {
 			return key.Unwrap(x, r.group, w.eid, w.dev, w.seq)
 		}
 	}
-	return nil, err
+	return nil, fmt.Errorf("prekey %s: %w", x.Prekey.Text("pre_"), ErrNoKey)
 }
 
 // takeChunk keeps a chunk of a rekey, opens what it has for this device, and says where
