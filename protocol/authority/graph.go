@@ -83,6 +83,12 @@ func (g *Graph) Len() int { return len(g.nodes) }
 // At returns an event.
 func (g *Graph) At(i int32) *Event { return &g.nodes[i].Event }
 
+// By returns the events of an identity.
+func (g *Graph) By(who int32) []int32 { return g.byIdentity[who] }
+
+// Grants returns the grants to an identity, the genesis for a founder.
+func (g *Graph) Grants(who int32) []int32 { return g.grants[who] }
+
 // Acting returns the rank under which an event was made.
 func (g *Graph) Acting(i int32) Rank { return g.nodes[i].rank }
 
