@@ -154,8 +154,9 @@ func (r *Roster) Muted(root Key) (ID, bool) {
 	return r.id(r.state.Muted(who))
 }
 
-// Banned returns the effective bans on somebody that no grant has overcome: who is
-// banned comes back by a grant of somebody as senior as they, or by an unban first.
+// Banned returns the effective bans on somebody who is not in the group that no unban
+// has lifted: who is banned comes back by a grant of somebody as senior as they, or by
+// an unban first.
 func (r *Roster) Banned(root Key) []ID {
 	var out []ID
 	who, ok := r.set.people.byKey[root]

@@ -1,5 +1,7 @@
 package authority
 
+import "slices"
+
 // Message is a message as the rule sees it.
 type Message struct {
 	By   int32 // its author's identity
@@ -161,11 +163,15 @@ func (s *State) Revoked(who, dev int32) int32 {
 	return None
 }
 
-// Bans returns the effective bans on somebody.
+// Bans returns the effective bans on somebody that no unban as senior has lifted: a
+// grant that has seen them needs their rank.
 func (s *State) Bans(who int32) []int32 {
 	var out []int32
 	for _, d := range s.denials[who] {
-		if s.g.nodes[d].Op == Ban {
+		lifted := slices.ContainsFunc(s.unbans[who], func(u int32) bool {
+			return s.g.Sees(u, d) && s.g.nodes[u].rank <= s.g.nodes[d].rank
+		})
+		if s.g.nodes[d].Op == Ban && !lifted {
 			out = append(out, d)
 		}
 	}
