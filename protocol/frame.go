@@ -74,6 +74,8 @@ const (
 	RefusedApproval = 4 // a person has to approve first
 	RefusedBusy     = 5 // try again, or elsewhere
 	RefusedInvalid  = 6 // the request is malformed or its signatures do not hold
+	RefusedBanned   = 7 // an unban is needed first
+	RefusedDenied   = 8 // a person said no
 )
 
 // Open opens a sync of one group. The digests are SHA-256 over all tips and all
@@ -199,6 +201,10 @@ func (e *RefusedError) Error() string {
 		return "refused: a person has to approve first"
 	case RefusedBusy:
 		return "refused: busy, try again"
+	case RefusedBanned:
+		return "refused: you are banned; a moderator can lift that"
+	case RefusedDenied:
+		return "refused: a person said no"
 	}
 	return "refused: the request is not valid"
 }
