@@ -165,7 +165,7 @@ func (n *Node) RotateAmong(ctx context.Context, group protocol.ID, count int) er
 func (r *room) startCrowded(count int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	d, err := r.draftControl(protocol.KindRekey)
+	d, _, err := r.draftControl(protocol.KindRekey)
 	if err != nil {
 		return err
 	}

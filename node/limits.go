@@ -90,6 +90,9 @@ const (
 
 	// gossipEvents is how many events one gossip message may carry.
 	gossipEvents = 64
+	// gossipFrame bounds a gossip message of several events in bytes, so that pubsub,
+	// whose limit is that of one event, takes it.
+	gossipFrame = 32 << 10
 
 	// lanPeers bounds the peers that mDNS named and that are tried again.
 	lanPeers = 256
@@ -104,6 +107,41 @@ const (
 	dialEvery = 10 * time.Second
 	// dialMost is how many are tried at a time.
 	dialMost = 16
+
+	// reasonMost bounds the reason of an act in bytes: everybody keeps it for good.
+	reasonMost = 1 << 10
+	// topicMost and rulesMost bound a group's topic and rules in bytes: a line or two
+	// above the chat, and some pages.
+	topicMost = 1 << 10
+	rulesMost = 16 << 10
+	// slowMost bounds slow mode: more than a day a message is announcement mode.
+	slowMost = 24 * time.Hour
+	// muteMost bounds how long a mute may be set to last.
+	muteMost = 10 * 365 * 24 * time.Hour
+	// mutesTimed bounds the mutes a node ends by itself, a group.
+	mutesTimed = 1024
+
+	// requestsMost bounds the requests to join that wait in a group: whoever holds a
+	// link can make as many identities as they like, and a person reads the list.
+	requestsMost = 256
+	// requestFor is how long a request waits: as long as an invite lasts by default.
+	requestFor = 7 * 24 * time.Hour
+	// requestFresh is how long a request stands for those that follow it, so that who
+	// asks again and again costs no write each time.
+	requestFresh = time.Hour
+
+	// sealWait and sealJitter are how long a node waits before it seals a leave: it
+	// lets the leaver's last events arrive, and one of many seniors come first.
+	sealWait   = time.Second
+	sealJitter = 3 * time.Second
+	// errandRetry is how long an errand that failed is left alone.
+	errandRetry = time.Minute
+
+	// lateBy and lateAfter are when a line counts as late: it claims to be ten minutes
+	// older than one that was here five minutes before it. Clocks differ by less, and
+	// what is still on its way is caught up with sooner.
+	lateBy    = 10 * time.Minute
+	lateAfter = 5 * time.Minute
 
 	// recentIDs is how many message ids a room remembers, to know a duplicate
 	// without asking the disk.

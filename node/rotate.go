@@ -85,7 +85,7 @@ func (r *room) startEpoch(fresh bool, to func(dev protocol.Key) bool) error {
 	if err := r.refit(); err != nil {
 		return err
 	}
-	d, err := r.draftControl(protocol.KindRekey)
+	d, _, err := r.draftControl(protocol.KindRekey)
 	if err != nil {
 		return err
 	}

@@ -5,9 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
-	"unicode/utf8"
 
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/storage"
@@ -105,64 +104,123 @@ func (r *room) draft(kind protocol.Kind, chain protocol.Chain, refs int) (protoc
 
 // draftControl begins a control event, where this person may issue its kind. The caller
 // holds mu.
-func (r *room) draftControl(kind protocol.Kind) (protocol.Draft, error) {
+func (r *room) draftControl(kind protocol.Kind) (protocol.Draft, protocol.Standing, error) {
 	d, me, err := r.draft(kind, protocol.Control, protocol.MaxControlRefs)
 	if err != nil {
-		return d, err
+		return d, me, err
 	}
-	if frozen := r.current().Frozen(); len(frozen) > 0 {
-		return d, fmt.Errorf("%w: event %s %w", ErrNotAllowed, frozen[0], protocol.ErrUnknownCritical)
+	frozen := r.current().Frozen()
+	if len(frozen) > 0 && kind != protocol.KindRekey && kind != protocol.KindLeave { // those change nobody else's standing
+		return d, me, fmt.Errorf("%w: event %s %w", ErrNotAllowed, frozen[0], protocol.ErrUnknownCritical)
 	}
-	if need := protocol.MayIssue(kind); me.Rank > need {
-		return d, fmt.Errorf("%w: this needs the role %s or a more senior one, yours is %s", ErrNotAllowed, need, me.Rank)
+	return d, me, mayIssue(kind, me.Rank)
+}
+
+func mayIssue(kind protocol.Kind, rank protocol.Rank) error {
+	if need := protocol.MayIssue(kind); rank > need {
+		return fmt.Errorf("%w: this needs the role %s or a more senior one, yours is %s", ErrNotAllowed, need, rank)
 	}
-	return d, nil
+	return nil
+}
+
+// intent is a control event that this device is to make.
+type intent struct {
+	kind  protocol.Kind
+	clear protocol.Clear
+	aside *protocol.Aside
+	late  func() protocol.Clear // in place of clear, where it names the event before
 }
 
 // issue makes a control event of this device and appends it. The caller holds mu
 // and calls finish when it has let go.
 func (r *room) issue(kind protocol.Kind, c protocol.Clear, aside *protocol.Aside) (protocol.Verified, *storage.Commit, error) {
-	if err := r.refit(); err != nil {
+	events, commit, err := r.issueAll(intent{kind: kind, clear: c, aside: aside})
+	if err != nil {
 		return protocol.Verified{}, nil, err
 	}
-	d, err := r.draftControl(kind)
-	if _, fit := r.usable(r.grace()); err == nil && aside != nil && !fit {
+	return events[0], commit, nil
+}
+
+// issueAll makes control events of this device, each after the one before, and
+// appends them in one go: all of them are stored, or none. All act under the grant
+// that stands before the first, and what is sealed is under the epoch of that moment.
+// The caller holds mu and calls finish when it has let go.
+func (r *room) issueAll(list ...intent) ([]protocol.Verified, *storage.Commit, error) {
+	if err := r.refit(); err != nil {
+		return nil, nil, err
+	}
+	sealed := slices.ContainsFunc(list, func(i intent) bool { return i.aside != nil })
+	d, me, err := r.draftControl(list[0].kind)
+	if _, fit := r.usable(r.grace()); err == nil && sealed && !fit {
 		if err = r.ensureEpoch(); err == nil {
-			d, err = r.draftControl(kind) // after the rekey
+			d, me, err = r.draftControl(list[0].kind) // after the rekey
 		}
 	}
 	if err != nil {
-		return protocol.Verified{}, nil, err
+		return nil, nil, err
 	}
 	var ep *protocol.Epoch
-	if aside != nil {
+	if sealed {
 		if ep, err = r.sendEpoch(); err != nil {
-			return protocol.Verified{}, nil, err
+			return nil, nil, err
 		}
 	}
-	v, err := d.SignControl(c, aside, ep, r.me.Signer(), rand.Reader)
+	var out []protocol.Verified
+	for k, i := range list {
+		if k > 0 {
+			d.Kind, d.Prev, d.HLC = i.kind, out[k-1].Tip(), r.clock.Next(r.n.now())
+			d.Refs = r.set.Heads(protocol.MaxControlRefs, me.Grant)
+		}
+		v, err := r.sign(d, me.Rank, i, ep)
+		if err != nil {
+			r.failed = r.failed || k > 0 // the set holds what will not be stored: refit
+			return nil, nil, err
+		}
+		out = append(out, v)
+	}
+	return out, r.append(out...), nil
+}
+
+// sign makes one control event and takes it into the set. The caller holds mu.
+func (r *room) sign(d protocol.Draft, rank protocol.Rank, i intent, ep *protocol.Epoch) (protocol.Verified, error) {
+	if err := mayIssue(i.kind, rank); err != nil {
+		return protocol.Verified{}, err
+	}
+	if i.late != nil {
+		i.clear = i.late()
+	}
+	v, err := d.SignControl(i.clear, i.aside, ep, r.me.Signer(), rand.Reader)
 	if err != nil {
-		return protocol.Verified{}, nil, err
+		return protocol.Verified{}, err
 	}
 	if err := r.set.Add(v); err != nil {
-		return protocol.Verified{}, nil, fmt.Errorf("%w: %w", ErrNotAllowed, err)
+		return protocol.Verified{}, fmt.Errorf("%w: %w", ErrNotAllowed, err)
 	}
 	r.learnKeys(v)
 	r.recent.Add(v.ID(), v.Header().HLC)
-	return v, r.append(v), nil
+	return v, nil
 }
 
 // finish waits until issued events are durable, and only then tells the others.
+// What was issued in one go travels in one piece, where gossip takes it.
 func (r *room) finish(ctx context.Context, commit *storage.Commit, events ...protocol.Verified) error {
 	if err := commit.Wait(ctx); err != nil {
 		return err
 	}
+	var frame [][]byte
+	size := 0
 	for _, v := range events {
 		if err := r.announce(ctx, v.Header().Seq); err != nil { // the epoch it is sealed under
 			r.n.log.Debug("announce", "err", err)
 		}
-		r.publish(protocol.FrameEvents, [][]byte{v.Wire()})
+		w := v.Wire()
+		if len(frame) > 0 && size+len(w) > gossipFrame {
+			r.publish(protocol.FrameEvents, frame)
+			frame, size = nil, 0
+		}
+		frame, size = append(frame, w), size+len(w)
 	}
+	r.publish(protocol.FrameEvents, frame)
 	r.settle(intake{stored: len(events), control: true, commit: commit})
 	return r.announce(ctx, protocol.MaxSeq)
 }
@@ -176,11 +234,8 @@ func (n *Node) createGroup(ctx context.Context, name string, history protocol.Hi
 	if err := n.alive(); err != nil {
 		return protocol.ID{}, err
 	}
-	if name == "" || len(name) > protocol.MaxNameSize || !utf8.ValidString(name) {
-		return protocol.ID{}, fmt.Errorf("create group: the name is empty, not UTF-8 or over %d bytes: %w", protocol.MaxNameSize, ErrNotText)
-	}
-	if strings.HasPrefix(name, protocol.GroupPrefix) {
-		return protocol.ID{}, fmt.Errorf("create group: the name begins like an id: %w", ErrNotText)
+	if err := checkGroupName(name); err != nil {
+		return protocol.ID{}, fmt.Errorf("create group: %w", err)
 	}
 	genesis, salt, err := n.genesis(history)
 	if err != nil {
@@ -238,7 +293,7 @@ func (r *room) found(ctx context.Context, genesis protocol.Verified, name string
 	if err != nil {
 		return nil, nil, err
 	}
-	d, err := r.draftControl(protocol.KindRekey)
+	d, _, err := r.draftControl(protocol.KindRekey)
 	if err != nil {
 		return nil, nil, err
 	}
