@@ -35,6 +35,11 @@ func (n *Node) openInvites() []openInvite {
 func (r *room) openInvites() []openInvite {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.mayAdmitBy()
+}
+
+// mayAdmitBy is openInvites for one room. The caller holds mu.
+func (r *room) mayAdmitBy() []openInvite {
 	me, ok := r.current().Standing(r.me.Root())
 	if !ok || me.Rank > protocol.Greeter {
 		return nil
@@ -143,18 +148,20 @@ func (n *Node) admitBy(ctx context.Context, w *wire, h *protocol.Hello, in openI
 	return w.send(protocol.FrameWelcome, sealed)
 }
 
-// refusal says why an invite does not admit anybody now. The caller holds the
-// room's mutex, so that two newcomers cannot both be the last.
-func (in openInvite) refusal(now time.Time) error {
+// refusal says why an invite does not admit somebody who asked at a time. The caller
+// holds the room's mutex, so that two newcomers cannot both be the last.
+func (in openInvite) refusal(q protocol.JoinRequest, asked time.Time) error {
+	roster := in.room.current()
+	_, revoked := roster.Revocation(q.Cert.Root, q.Cert.Dev)
 	switch {
-	case in.body.Expiry != 0 && uint64(now.Unix()) > in.body.Expiry:
+	case revoked: // a grant would not bring the device back
+		return &protocol.RefusedError{Code: protocol.RefusedInvalid}
+	case len(roster.Banned(q.Cert.Root)) > 0: // also where this person could overcome the ban: nobody is let back in unawares
+		return &protocol.RefusedError{Code: protocol.RefusedBanned}
+	case expired(in.body, asked):
 		return &protocol.RefusedError{Code: protocol.RefusedExpired}
-	case in.body.Uses != 0 && in.room.current().Admissions(in.id) >= int(in.body.Uses):
+	case in.body.Uses != 0 && roster.Admissions(in.id) >= int(in.body.Uses):
 		return &protocol.RefusedError{Code: protocol.RefusedUsedUp}
-	case in.body.Approve:
-		return &protocol.RefusedError{Code: protocol.RefusedApproval}
-	case !in.room.grants.AllowN(now, 1): // a leaked link must not fill the log
-		return &protocol.RefusedError{Code: protocol.RefusedBusy}
 	}
 	return nil
 }
@@ -162,7 +169,7 @@ func (in openInvite) refusal(now time.Time) error {
 // admitJoiner grants the invite's rank and makes the welcome. The grant is durable
 // before the newcomer hears of it.
 func (r *room) admitJoiner(ctx context.Context, in openInvite, q protocol.JoinRequest, addrs [][]byte) ([]byte, error) {
-	grant, commit, err := r.grantTo(in, q)
+	grant, commit, err := r.grantTo(ctx, in, q)
 	if err != nil {
 		return nil, err
 	}
@@ -196,25 +203,41 @@ func (r *room) welcome(root protocol.Key) (protocol.Welcome, error) {
 	}, nil
 }
 
-// grantTo issues the admission. Who is in already is welcomed again under the grant
-// that stands: the first welcome may have been lost on the way.
-func (r *room) grantTo(in openInvite, q protocol.JoinRequest) (protocol.Verified, *storage.Commit, error) {
+// grantTo issues the admission, or keeps the request for a person. Who is in already
+// is welcomed again under the grant that stands: the first welcome may have been lost
+// on the way, or a person has approved meanwhile.
+func (r *room) grantTo(ctx context.Context, in openInvite, q protocol.JoinRequest) (protocol.Verified, *storage.Commit, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if owner, ok := r.current().Owner(q.Cert.Dev); ok {
 		v, _, _ := r.set.Get(owner.Grant)
 		return v, nil, nil
 	}
-	if err := in.refusal(r.n.now()); err != nil {
+	now := r.n.now()
+	if err := in.refusal(q, now); err != nil {
 		return protocol.Verified{}, nil, err
 	}
-	var called *protocol.Aside // so that the group can say who joined before the profile arrives
-	if q.Name != "" {
-		called = &protocol.Aside{Text: q.Name}
+	if r.asksPerson(in) {
+		return protocol.Verified{}, nil, r.hold(ctx, in, q)
 	}
-	return r.issue(protocol.KindGrant, &protocol.Grant{
+	if !r.grants.AllowN(now, 1) { // a leaked link must not fill the log
+		return protocol.Verified{}, nil, &protocol.RefusedError{Code: protocol.RefusedBusy}
+	}
+	i := r.admission(in, q)
+	return r.issue(i.kind, i.clear, i.aside)
+}
+
+// admission is the grant that answers a request. The caller holds mu.
+func (r *room) admission(in openInvite, q protocol.JoinRequest) intent {
+	i := intent{kind: protocol.KindGrant, clear: &protocol.Grant{
 		Target: q.Cert.Root, Rank: in.body.Rank, Invite: in.id, Cert: &q.Cert, Proof: &q.Proof,
-	}, called)
+	}}
+	// So that the group can say who joined before the profile arrives. That must not
+	// keep anybody out while there is no key to seal it under.
+	if _, err := r.sendEpoch(); err == nil && q.Name != "" {
+		i.aside = &protocol.Aside{Text: q.Name}
+	}
+	return i
 }
 
 // welcomeAddrs returns addresses at which a newcomer finds members.

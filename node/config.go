@@ -2,6 +2,7 @@ package node
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/ipfs/go-datastore"
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -46,4 +47,6 @@ type Config struct {
 
 	// Logger receives what the node has to say. Nil is silent.
 	Logger *slog.Logger
+
+	clock func() time.Time // a test's; nil is time.Now
 }

@@ -9,20 +9,25 @@ import (
 // Errors that callers tell apart with errors.Is. What the node returns wraps them
 // and names the thing.
 var (
-	ErrClosed       = errors.New("the node is closed")
-	ErrConfig       = errors.New("bad configuration")
-	ErrUnknownGroup = errors.New("no such group")
-	ErrUnknownName  = errors.New("nobody of that name")
-	ErrAmbiguous    = errors.New("more than one fits")
-	ErrNotAllowed   = errors.New("not allowed")
-	ErrNoKey        = protocol.ErrNoKey
-	ErrTooLarge     = protocol.ErrTooLarge
-	ErrNotText      = protocol.ErrNotText
-	ErrBadLink      = protocol.ErrBadLink
+	ErrClosed        = errors.New("the node is closed")
+	ErrConfig        = errors.New("bad configuration")
+	ErrUnknownGroup  = errors.New("no such group")
+	ErrUnknownName   = errors.New("nobody of that name")
+	ErrUnknownInvite = errors.New("no such invite")
+	ErrAmbiguous     = errors.New("more than one fits")
+	ErrNotAllowed    = errors.New("not allowed")
+	ErrNoKey         = protocol.ErrNoKey
+	ErrTooLarge      = protocol.ErrTooLarge
+	ErrNotText       = protocol.ErrNotText
+	ErrBadLink       = protocol.ErrBadLink
 	// ErrNoAdmitter says that nobody who may admit was reached in time.
 	ErrNoAdmitter = errors.New("nobody who may admit was reachable")
 	// ErrRefused says that somebody who may admit said no.
 	ErrRefused = errors.New("admission refused")
+	// ErrApproval says that a person has to approve a request to join, and has not yet.
+	ErrApproval = errors.New("a person has to approve first")
+	// ErrNothing says that an act would change nothing.
+	ErrNothing = errors.New("nothing to do")
 	// ErrListen says that an address cannot be listened on.
 	ErrListen = errors.New("cannot listen")
 )

@@ -34,7 +34,7 @@ func (n *Node) Invite(ctx context.Context, group protocol.ID, o InviteOptions) (
 	if o.Expiry == 0 {
 		o.Expiry = 7 * 24 * time.Hour
 	}
-	body := &protocol.Invite{Key: link.PublicKey(), Rank: o.Rank, Expiry: uint64(n.now().Add(o.Expiry).Unix()), Uses: o.Uses}
+	body := &protocol.Invite{Key: link.PublicKey(), Rank: o.Rank, Expiry: uint64(n.now().Add(o.Expiry).Unix()), Uses: o.Uses, Approve: o.Approve, IssuerAdmits: o.IssuerAdmits}
 	r.mu.Lock()
 	v, commit, err := r.issue(protocol.KindInvite, body, &protocol.Aside{Lobby: link.Lobby()})
 	r.mu.Unlock()
@@ -62,7 +62,9 @@ func (n *Node) linkAddrs() [][]byte {
 // Join asks to be admitted by whoever may admit and is found: by the link's
 // addresses, remembered addresses, mDNS or the DHT. It returns when this node is a
 // member and has the group's history as the admitter has it; ctx bounds it.
-// Joining a group one is in returns its id.
+// Joining a group one is in returns its id. Where a person has to approve, it asks
+// again until they have: an ErrApproval when ctx ends says that they have not, and
+// that it is worth trying later.
 func (n *Node) Join(ctx context.Context, text string) (protocol.ID, error) {
 	if err := n.alive(); err != nil {
 		return protocol.ID{}, err
@@ -75,6 +77,7 @@ func (n *Node) Join(ctx context.Context, text string) (protocol.ID, error) {
 		return link.Group, nil
 	}
 	var last error
+	waits := false
 	for _, b := range link.Addrs {
 		if a, err := ma.NewMultiaddrBytes(b); err == nil {
 			if info, err := peer.AddrInfoFromP2pAddr(a); err == nil {
@@ -100,6 +103,7 @@ func (n *Node) Join(ctx context.Context, text string) (protocol.ID, error) {
 			if errors.Is(err, ErrRefused) {
 				return protocol.ID{}, err
 			}
+			waits = waits || errors.Is(err, ErrApproval)
 			n.log.Debug("join", "peer", p, "err", err)
 		}
 		select {
@@ -108,6 +112,9 @@ func (n *Node) Join(ctx context.Context, text string) (protocol.ID, error) {
 		case <-n.ctx.Done():
 			return protocol.ID{}, ErrClosed
 		case <-ctx.Done():
+			if waits {
+				return protocol.ID{}, fmt.Errorf("join: %w: they have the request; try again with the same link later: %w", ErrApproval, ctx.Err())
+			}
 			return protocol.ID{}, errors.Join(fmt.Errorf("join: %w: %w", ErrNoAdmitter, ctx.Err()), last)
 		}
 	}
@@ -175,10 +182,13 @@ func (n *Node) joinBy(ctx context.Context, w *wire, link protocol.Link) (*room, 
 	var sealed []byte
 	if err := w.expect(protocol.FrameWelcome, &sealed); err != nil {
 		var refused *protocol.RefusedError
-		if errors.As(err, &refused) && refused.Code != protocol.RefusedBusy {
-			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+		switch {
+		case !errors.As(err, &refused), refused.Code == protocol.RefusedBusy:
+			return nil, err
+		case refused.Code == protocol.RefusedApproval:
+			return nil, fmt.Errorf("%w: %w", ErrApproval, err)
 		}
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	welcome, _, err := protocol.OpenWelcome(link.Group, me.Dev(), box, sealed)
 	if err != nil {
@@ -193,6 +203,7 @@ func (n *Node) welcomed(ctx context.Context, group protocol.ID, w protocol.Welco
 	n.enter.Lock()
 	defer n.enter.Unlock()
 	if r, err := n.room(group); err == nil {
+		r.again()
 		return r, r.addSecrets(ctx, w)
 	}
 	r, err := n.openRoom(ctx, group, roomMeta{Tag: group, Name: w.Name})
@@ -205,6 +216,13 @@ func (n *Node) welcomed(ctx context.Context, group protocol.ID, w protocol.Welco
 	n.addRoom(r)
 	n.introduced(w.Addrs)
 	return r, nil
+}
+
+// again forgets that the room was complete: who comes back waits for what they missed.
+func (r *room) again() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.synced = time.Time{}
 }
 
 func (r *room) addSecrets(ctx context.Context, w protocol.Welcome) error {

@@ -29,6 +29,7 @@ func (r *room) keep(ctx context.Context) {
 		r.refreshPrekey(ctx)
 		r.askForKeys()
 		r.turnEpoch(ctx)
+		r.errands(ctx)
 		behind := r.behind()
 		if len(behind) == 0 && r.n.now().Sub(quiet) >= syncQuiet {
 			quiet = r.n.now()

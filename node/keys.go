@@ -219,6 +219,9 @@ func (r *room) sendEpoch() (*protocol.Epoch, error) {
 
 // historyFromJoin says whether newcomers read only what is said after they join.
 func (r *room) historyFromJoin() bool {
+	if v, ok := r.current().Value(protocol.SettingHistory); ok {
+		return protocol.History(v) == protocol.HistorySinceJoin
+	}
 	_, c, _ := r.set.Get(r.group)
 	g, ok := c.(*protocol.Genesis)
 	return ok && g.History == protocol.HistorySinceJoin

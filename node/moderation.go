@@ -23,6 +23,9 @@ type Act struct {
 	Text   string        // its sealed text: a reason, a name; empty where it cannot be read
 	// Undone is the act that this one fell to, nil where it counts.
 	Undone *Act
+	// Unsealed marks a leave that no senior has followed with a remove: what else the
+	// one who left does with the rank they had still counts.
+	Unsealed bool
 }
 
 // ExpelOptions shape an expulsion.
@@ -65,7 +68,9 @@ type InviteInfo struct {
 	Uses    uint32    // 0 is any number
 	Used    int
 	Approve bool
-	State   string // "open", "expired", "used up", "revoked", "undone"
+	// IssuerAdmits says that only who made it admits by it.
+	IssuerAdmits bool
+	State        string // "open", "expired", "used up", "revoked", "undone"
 }
 
 // Request is somebody who asked this node to be admitted and waits for a person's

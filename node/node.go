@@ -55,6 +55,9 @@ type Node struct {
 // fails it leaves nothing behind.
 func New(ctx context.Context, cfg Config) (*Node, error) {
 	n := &Node{cfg: cfg, log: cfg.Logger, now: time.Now, rooms: make(map[protocol.ID]*room), name: cfg.Name, peers: newPeers(), joins: make(chan struct{}, joinsServed)}
+	if cfg.clock != nil {
+		n.now = cfg.clock
+	}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -193,6 +196,11 @@ const (
 	spacePeers   = "peers"   // peer id -> addresses
 	spaceBlocked = "blocked" // group id/identity -> 1
 )
+
+// unmuteSpace holds when this node ends mutes, by whom they are on, and requestSpace
+// who asked to join, by identity.
+func unmuteSpace(group protocol.ID) string  { return "unmutes-" + group.Text("") }
+func requestSpace(group protocol.ID) string { return "requests-" + group.Text("") }
 
 // epochSpace holds a group's epoch secrets by epoch id.
 func epochSpace(group protocol.ID) string { return "epochs-" + group.Text("") }

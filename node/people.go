@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,9 +39,10 @@ func (n *Node) describe(r *room) Group {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	me, _ := r.current().Standing(r.me.Root())
+	_, left := r.leftBy(r.me.Root())
 	return Group{
 		ID: r.group, Name: r.name(), Rank: me.Rank, Me: r.me.Root(),
-		Members: len(r.current().Members()), Online: online,
+		Members: len(r.current().Members()), Online: online, Left: left && me.Rank == protocol.NoRank,
 	}
 }
 
@@ -91,16 +93,58 @@ func (n *Node) Members(group protocol.ID) ([]Member, error) {
 			Person: r.personOf(s.Root), Rank: s.Rank, Devices: s.Devices,
 			Me: s.Root == r.me.Root(), Blocked: r.blocked[s.Root],
 		}
+		_, m.Muted = r.current().Muted(s.Root)
 		m.Online = m.Me || slices.ContainsFunc(s.Devices, func(d protocol.Key) bool { return online[d] })
 		out = append(out, m)
 	}
 	slices.SortStableFunc(out, func(a, b Member) int {
-		if a.Rank != b.Rank {
-			return int(a.Rank) - int(b.Rank)
-		}
-		return strings.Compare(a.Name, b.Name)
+		return cmp.Or(cmp.Compare(a.Rank, b.Rank), strings.Compare(a.Name, b.Name))
 	})
 	return out, nil
+}
+
+// Former returns who was in the group and is not, by name, with how they went.
+func (n *Node) Former(group protocol.ID) ([]Member, error) {
+	r, err := n.room(group)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []Member
+	for _, root := range r.gonePeople() {
+		m := Member{
+			Person: r.personOf(root), Rank: protocol.NoRank, Devices: r.set.Devices(root),
+			Me: root == r.me.Root(), Blocked: r.blocked[root],
+		}
+		if id, ok := r.went(root); ok {
+			a := r.act(id)
+			m.Went = &a
+		}
+		out = append(out, m)
+	}
+	slices.SortStableFunc(out, func(a, b Member) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), a.Key.Compare(b.Key))
+	})
+	return out, nil
+}
+
+// went returns how somebody went: their leave rather than the remove that sealed it; a
+// removal; or what undid their admission. The caller holds mu.
+func (r *room) went(root protocol.Key) (protocol.ID, bool) {
+	if end, ok := r.current().Ended(root); ok {
+		leave, left := r.leftBy(root)
+		if v, _, _ := r.set.Get(end); left && v.Header().Kind == protocol.KindRemove && r.set.Sees(end, leave) {
+			return leave, true
+		}
+		return end, true
+	}
+	for _, g := range slices.Backward(r.set.Grants(root)) {
+		if id, ok := r.current().Cause(g); ok {
+			return id, true
+		}
+	}
+	return protocol.ID{}, false
 }
 
 // Block hides what a person writes, on this node only, or shows it again. who is a
@@ -109,36 +153,72 @@ func (n *Node) Block(ctx context.Context, group protocol.ID, who string, blocked
 	if err := n.alive(); err != nil {
 		return Person{}, err
 	}
-	type hit struct {
-		room   *room
-		person Person
+	p, r, err := n.someone(group, who, (*room).others)
+	if errors.Is(err, ErrUnknownName) {
+		p, r, err = n.someone(group, who, (*room).gonePeople) // what they wrote is still here
 	}
-	var hits []hit
+	if err != nil {
+		return Person{}, err
+	}
+	return p, r.block(ctx, p.Key, blocked)
+}
+
+// someone finds a person in a group, or in any, among those that list returns.
+func (n *Node) someone(group protocol.ID, who string, list func(*room) []protocol.Key) (Person, *room, error) {
+	var people []Person
+	var rooms []*room // of each of them
 	for _, r := range n.allRooms() {
 		if !group.IsZero() && r.group != group {
 			continue
 		}
-		members, err := n.Members(r.group)
-		if err != nil {
-			return Person{}, err
+		r.mu.Lock()
+		for _, p := range r.peopleOf(list(r)) {
+			people, rooms = append(people, p), append(rooms, r)
 		}
-		for _, m := range members {
-			id := m.Key.Text(protocol.PersonPrefix)
-			short := strings.HasPrefix(who, protocol.PersonPrefix) && len(who) >= len(protocol.PersonPrefix)+4 && strings.HasPrefix(id, who)
-			if !m.Me && (m.Name == who || short) {
-				hits = append(hits, hit{r, m.Person})
-			}
-		}
+		r.mu.Unlock()
 	}
-	switch len(hits) {
-	case 0:
-		return Person{}, fmt.Errorf("%w: %q", ErrUnknownName, who)
-	case 1:
-		return hits[0].person, hits[0].room.block(ctx, hits[0].person.Key, blocked)
+	i, err := pick(who, people)
+	if err != nil {
+		return Person{}, nil, err
 	}
-	return Person{}, fmt.Errorf("%w: %q is %s and %s", ErrAmbiguous, who,
-		protocol.Short(hits[0].person.Key.Text(protocol.PersonPrefix)), protocol.Short(hits[1].person.Key.Text(protocol.PersonPrefix)))
+	return people[i], rooms[i], nil
 }
+
+// pick finds whom a person typed: a name, if only one of those it can mean has it, or
+// a usr_ key, short or whole. A name that begins like a key is never asked for.
+func pick(who string, people []Person) (int, error) {
+	key := strings.HasPrefix(who, protocol.PersonPrefix)
+	var found []int
+	for i, p := range people {
+		id := p.Key.Text(protocol.PersonPrefix)
+		short := key && len(who) >= len(protocol.PersonPrefix)+4 && strings.HasPrefix(id, who)
+		if short || !key && who != "" && p.Name == who {
+			found = append(found, i)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return 0, fmt.Errorf("%w: %q; a key works too, whole or its first letters, at least four behind %s", ErrUnknownName, who, protocol.PersonPrefix)
+	case 1:
+		return found[0], nil
+	}
+	a, b := people[found[0]], people[found[1]]
+	return 0, fmt.Errorf("%w: %q is %s and %s; use the key", ErrAmbiguous, who, a.short(), b.short())
+}
+
+// choose is pick for who needs the person.
+func choose(who string, people []Person) (Person, error) {
+	i, err := pick(who, people)
+	if err != nil {
+		return Person{}, err
+	}
+	return people[i], nil
+}
+
+func (p Person) short() string { return protocol.Short(p.Key.Text(protocol.PersonPrefix)) }
+
+// label is how an error names a person.
+func (p Person) label() string { return cmp.Or(p.Name, p.short()) }
 
 func (r *room) blockKey(who protocol.Key) string {
 	return r.group.Text("") + "." + who.Text("")

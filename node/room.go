@@ -47,6 +47,7 @@ type room struct {
 	grants  *rate.Limiter            // admissions by this node
 	lobbies map[protocol.ID]protocol.Secret
 	digest  digestCache
+	acts    actState
 	failed  bool      // an append was refused: what was admitted with it is not stored
 	losses  uint64    // log.Failures when the state was last known to fit the log
 	synced  time.Time // when nothing was missing here that a member had
@@ -132,7 +133,10 @@ func (r *room) restore(ctx context.Context) error {
 	for _, rec := range records {
 		r.keepRecord(rec)
 	}
-	return r.loadBlocked(ctx)
+	if err := r.loadBlocked(ctx); err != nil {
+		return err
+	}
+	return r.loadActs(ctx)
 }
 
 // fill puts stored control events into a set. One that does not fit, because the

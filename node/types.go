@@ -13,21 +13,40 @@ type Group struct {
 	Rank    protocol.Rank // this person's
 	Me      protocol.Key  // this person's identity in the group
 	Members int
-	Online  int // authenticated members connected now
+	Online  int  // authenticated members connected now
+	Left    bool // this person went; the history is here to read
 }
 
 // Message is a line of a group's history: what somebody said, or a system line
 // about the group itself.
 type Message struct {
-	ID     protocol.ID
-	Group  protocol.ID
-	Kind   string // "text"; "joined", "created", "named", … for system lines; "unknown-N" for kinds of the future
+	ID    protocol.ID
+	Group protocol.ID
+	// Kind is "text", or of a system line "created", "named", "joined", "left",
+	// "removed", "banned", "unbanned", "muted", "unmuted", "role", "set", "revoked" or
+	// "successor"; "unknown-N" for kinds of the future.
+	Kind   string
 	From   Person
 	Time   time.Time // what the author's clock claims
 	Cursor uint64    // local arrival order: what Follow resumes after
-	Text   string    // verbatim; empty where it cannot be read, see Unreadable
+	// Text is verbatim, and empty where it cannot be read: see Unreadable. Of a system
+	// line it is what was set: "announcement on", "slow-mode 10s", a role, a name.
+	Text   string
+	Reason string        // of a system line: why, as its author says
+	Target Person        // of a system line: whom it is about
+	Rank   protocol.Rank // of who wrote it, now; NoRank of who is not in the group
 	// Unreadable says why there is no text: its key is not here, or it was erased.
 	Unreadable string
+	// Hidden says why others do not see this message of one's own.
+	Hidden string
+	// Undone marks the line of an act that does not count: see [Node.Audit].
+	Undone bool
+	// Late marks a line that came long after what is shown behind it: it may have
+	// been written now with a time of the past.
+	Late bool
+	// Retracted marks a message that was taken back.
+	Retracted   bool
+	RetractedBy Person
 }
 
 // Person is who a device's owner is.
@@ -44,6 +63,8 @@ type Member struct {
 	Online  bool // one of its devices is connected to this node
 	Me      bool
 	Blocked bool // hidden on this node only
+	Muted   bool
+	Went    *Act // of a former member: how they went
 }
 
 // Peer is a node this one is connected to or remembers.
@@ -80,6 +101,11 @@ type InviteOptions struct {
 	Rank   protocol.Rank // what who joins becomes; 0 is protocol.Member
 	Expiry time.Duration // 0 is a week
 	Uses   uint32        // 0 is any number
+	// Approve has a person say yes to everybody who asks.
+	Approve bool
+	// IssuerAdmits has only who invites admit: Uses is exact then, and nobody joins
+	// while they are away.
+	IssuerAdmits bool
 }
 
 // SendResult says what became of a message.

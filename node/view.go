@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/storage"
@@ -22,6 +23,7 @@ func (n *Node) Follow(ctx context.Context, group protocol.ID, cursor uint64) ite
 			yield(Message{}, err)
 			return
 		}
+		var seen newest
 		for {
 			changed := r.log.Changed()
 			page, err := r.log.After(ctx, cursor, followPage)
@@ -33,8 +35,11 @@ func (n *Node) Follow(ctx context.Context, group protocol.ID, cursor uint64) ite
 			}
 			for _, e := range page {
 				cursor = e.Cursor
-				if line, ok := r.line(e); ok && !yield(line, nil) {
-					return
+				if line, ok := r.line(e); ok {
+					line.Late = seen.late(r.moment(&line))
+					if !yield(line, nil) {
+						return
+					}
 				}
 			}
 			if len(page) > 0 {
@@ -89,6 +94,7 @@ func (n *Node) Last(ctx context.Context, group protocol.ID, count int) (lines []
 		}
 		before = next
 	}
+	markLate(lines, r.moment)
 	slices.Reverse(lines)
 	return lines, cursor, nil
 }
@@ -103,8 +109,49 @@ func (r *room) readable(err error) error {
 	return err
 }
 
-// line turns an event into what a person reads. Events that are only machinery, and
-// what blocked people wrote, have no line.
+// moment is when a line claims to be from, and when it came.
+type moment struct{ said, came time.Time }
+
+func (r *room) moment(m *Message) moment { return moment{m.Time, r.log.Arrived(m.Cursor)} }
+
+// late says whether a line that claims to be older than another came long after it.
+// Where it is not known when they came, none is late.
+func (m moment) late(than moment) bool {
+	return !m.came.IsZero() && !than.came.IsZero() && than.said.Sub(m.said) >= lateBy && m.came.Sub(than.came) >= lateAfter
+}
+
+// newest is the line with the latest time that a follower has seen.
+type newest struct{ moment }
+
+// late compares a line with it, and takes the line in.
+func (n *newest) late(m moment) bool {
+	late := m.late(n.moment)
+	if m.said.After(n.said) {
+		n.moment = m
+	}
+	return late
+}
+
+// markLate marks the late ones of lines in display order, the newest first: those
+// that came long after one that is shown behind them and claims to be much newer. The
+// times in display order rise but for wrong clocks, which are compared as they come.
+func markLate(lines []Message, of func(*Message) moment) {
+	var first moment // of those much newer than the line, the one that came first
+	next := 0
+	for i := range lines {
+		m := of(&lines[i])
+		for ; next < i && lines[next].Time.Sub(m.said) >= lateBy; next++ {
+			if n := of(&lines[next]); first.came.IsZero() || n.came.Before(first.came) {
+				first = n
+			}
+		}
+		lines[i].Late = m.late(first)
+	}
+}
+
+// line turns an event into what a person reads. Events that are only machinery, what
+// blocked people wrote, and messages that do not count have no line; but who wrote
+// such a message still sees it, marked.
 func (r *room) line(e storage.Entry) (Message, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,56 +160,132 @@ func (r *room) line(e storage.Entry) (Message, bool) {
 		ID: e.Event.ID(), Group: r.group, Kind: h.Kind.String(), Time: protocol.Time(h.HLC), Cursor: e.Cursor,
 		From: r.person(h.Dev),
 	}
+	m.Rank = r.current().Rank(m.From.Key)
 	if h.Chain == protocol.Control {
 		return r.systemLine(m, e.Event)
 	}
 	if r.blocked[m.From.Key] {
 		return m, false
 	}
-	ep := r.keys.byTag[h.Epoch]
+	if _, err := r.judge(e.Event); err != nil {
+		if m.From.Key != r.me.Root() {
+			return m, false
+		}
+		m.Hidden = hiddenBy(err)
+	}
+	r.reveal(&m, e.Event)
+	return m, true
+}
+
+// hiddenBy tells the author of a message that does not count why.
+func hiddenBy(err error) string {
+	var s *protocol.SilencedError
+	if !errors.As(err, &s) {
+		return "not shown to others: you were no member"
+	}
+	switch s.Kind {
+	case protocol.KindBan:
+		return "not shown to others: you were banned"
+	case protocol.KindMute:
+		return "not shown to others: you were muted"
+	case protocol.KindLeave:
+		return "not shown to others: you had left"
+	case protocol.KindDeviceRevoke:
+		return "not shown to others: this device was revoked"
+	case protocol.KindSetting:
+		if s.Wait > 0 {
+			return "not shown to others: slow mode"
+		}
+		return "not shown to others: only moderators speak"
+	}
+	return "not shown to others: you were removed"
+}
+
+// reveal reads a message's content, or says why it cannot be read. The caller holds mu.
+func (r *room) reveal(m *Message, v protocol.Verified) {
+	ep := r.keys.byTag[v.Header().Epoch]
 	if ep == nil {
 		m.Unreadable = "its key is not here yet"
-		return m, true
+		return
 	}
-	c, err := ep.OpenMessage(e.Event)
+	c, err := ep.OpenMessage(v)
 	switch {
 	case errors.Is(err, protocol.ErrErased):
 		m.Unreadable = "erased"
 	case err != nil:
 		m.Unreadable = "it does not open"
-	case !h.Kind.Known():
+	case !v.Header().Kind.Known():
 		m.Unreadable = "a kind of message that this version does not know"
 	default:
 		m.Text = c.Text
 	}
-	return m, true
 }
 
-// systemLine says what happened to the group itself.
+// systemLine says what happened to the group itself. The caller holds mu.
 func (r *room) systemLine(m Message, v protocol.Verified) (Message, bool) {
 	_, c, ok := r.set.Get(v.ID())
 	if !ok {
 		return m, false
 	}
+	if author, ok := r.set.Author(v.ID()); ok {
+		m.From = r.personOf(author)
+	}
+	m.Undone = !r.current().Effective(v.ID())
+	text, readable := r.asideText(v)
 	switch c := c.(type) {
 	case *protocol.Genesis:
 		m.Kind = "created"
-		return m, true
 	case *protocol.Grant:
-		if c.Proof == nil {
-			return m, false
+		r.grantLine(&m, c, text)
+	case *protocol.Denial:
+		m.Kind, m.Target, m.Reason = pastTense[v.Header().Kind], r.personOf(c.Target), text
+		if v.Header().Kind == protocol.KindRemove && (r.demotes(v.ID(), c.Target) || r.seals(v.ID(), c.Target)) {
+			return m, false // the line of the grant, or of the leave, says it
 		}
-		m.Kind, m.From = "joined", r.personOf(c.Target)
-		return m, true
+	case *protocol.Lift:
+		m.Kind, m.Target, m.Reason = pastTense[v.Header().Kind], r.personOf(c.Target), text
+	case *protocol.Leave:
+		m.Kind = "left"
+	case *protocol.DeviceRevoke:
+		m.Kind, m.Target = "revoked", r.personOf(c.Root)
+		if r.seals(v.ID(), c.Root) {
+			return m, false // a founder's leave says it
+		}
 	case *protocol.Setting:
-		if c.Number != protocol.SettingName {
+		m.Kind, m.Text = setLine(c, text)
+		if !readable && sealedSetting(c.Number) {
 			return m, false
 		}
-		m.Kind = "named"
-		m.Text, ok = r.asideText(v)
-		return m, ok
+	case *protocol.Successor:
+		m.Kind, m.Text = "successor", text
+	default:
+		return m, false
 	}
-	return m, false
+	m.Rank = r.current().Rank(m.From.Key)
+	return m, true
+}
+
+var pastTense = map[protocol.Kind]string{
+	protocol.KindRemove: "removed", protocol.KindBan: "banned", protocol.KindUnban: "unbanned",
+	protocol.KindMute: "muted", protocol.KindUnmute: "unmuted",
+}
+
+// grantLine tells who joined, or what somebody became.
+func (r *room) grantLine(m *Message, g *protocol.Grant, text string) {
+	if g.Proof != nil {
+		m.Kind, m.From = "joined", r.personOf(g.Target)
+		return
+	}
+	m.Kind, m.Target, m.Text, m.Reason = "role", r.personOf(g.Target), g.Rank.String(), text
+}
+
+// demotes says whether a remove is the first half of a demotion. The caller holds mu.
+func (r *room) demotes(remove protocol.ID, target protocol.Key) bool {
+	return slices.ContainsFunc(r.set.Next(remove), func(id protocol.ID) bool {
+		_, c, _ := r.set.Get(id)
+		g, ok := c.(*protocol.Grant)
+		return ok && g.Target == target && g.Proof == nil
+	})
 }
 
 // asideText opens the text beside a control event. The caller holds mu.
@@ -175,30 +298,39 @@ func (r *room) asideText(v protocol.Verified) (string, bool) {
 	return a.Text, err == nil
 }
 
-// person returns who a device's owner is. The caller holds mu.
+// person returns who a device's owner is, in the group or not. The caller holds mu.
 func (r *room) person(dev protocol.Key) Person {
-	owner, ok := r.current().Owner(dev)
+	root, ok := r.current().Whose(dev)
 	if !ok {
 		return Person{Key: dev}
 	}
-	return r.personOf(owner.Root)
+	return r.personOf(root)
 }
 
-// personOf returns a person by its identity. Of several devices' names the one whose
-// record is newest counts. The caller holds mu.
+// personOf returns a person by its identity, also one who has gone. Of several devices'
+// names the one whose record is newest counts. The caller holds mu.
 func (r *room) personOf(root protocol.Key) Person {
 	p := Person{Key: root}
-	s, _ := r.current().Standing(root)
+	devices := r.set.Devices(root)
+	if s, ok := r.current().Standing(root); ok {
+		devices = s.Devices
+	}
 	newest := uint64(0)
-	for _, dev := range s.Devices {
+	for _, dev := range devices {
 		rec, ok := r.records[recordSlot{dev, protocol.RecordProfile}]
 		if name := r.names[dev]; ok && name != "" && rec.Record().Number > newest {
 			p.Name, newest = name, rec.Record().Number
 		}
 	}
-	if p.Name == "" {
-		if v, _, ok := r.set.Get(s.Grant); ok && v.Header().Kind == protocol.KindGrant {
-			p.Name, _ = r.asideText(v) // what it called itself when it asked to join
+	if p.Name != "" {
+		return p
+	}
+	for _, id := range slices.Backward(r.set.Grants(root)) {
+		v, c, _ := r.set.Get(id)
+		if g, ok := c.(*protocol.Grant); ok && g.Proof != nil {
+			if p.Name, _ = r.asideText(v); p.Name != "" {
+				break // what it called itself when it asked to join
+			}
 		}
 	}
 	return p
