@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/p2pchat/p2pchat/protocol"
 )
@@ -200,3 +201,6 @@ func (r *room) startCrowded(count int) error {
 	r.turned = append(r.turned, turned)
 	return err
 }
+
+// WithClock gives a node another clock.
+func WithClock(cfg *Config, now func() time.Time) { cfg.clock = now }
