@@ -58,7 +58,8 @@ type HelloProofs struct {
 
 // Lobby shows knowledge of an invite's lobby secret.
 type Lobby struct {
-	Tag HelloTag `cbor:"1,keyasint"`
+	Tag     HelloTag `cbor:"1,keyasint"`
+	Founder HelloTag `cbor:"3,keyasint,omitzero"` // by who admits: see [Hello.FounderTag]
 }
 
 // Refusal says why a stream ends.

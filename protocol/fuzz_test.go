@@ -227,3 +227,69 @@ func FuzzUnpad(f *testing.F) {
 		}
 	})
 }
+
+func FuzzReportBox(f *testing.F) {
+	seeds(f, "report", "boxed")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b, err := ParseReportBox(data)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(marshal(b), data) {
+			t.Fatal("it encodes to other bytes")
+		}
+		for _, w := range b.Wraps {
+			if id, ok := b.Prekey(w.Dev); !ok || id != w.Prekey {
+				t.Fatal("a device without its prekey")
+			}
+		}
+	})
+}
+
+// What is sealed in a report is the reporter's to choose.
+func FuzzReportPlain(f *testing.F) {
+	seeds(f, "report", "plain")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		group, author, key := ID{1}, Key{2}, Secret{3}
+		b := ReportBox{Commit: commitReport(group, author, key), Sealed: sealReport(group, author, key, data)}
+		if c, err := b.Complaint(group, author, key); err == nil {
+			if !bytes.Equal(marshal(c), data) || c.check() != nil {
+				t.Fatal("a report that no program makes")
+			}
+			_, _ = Verify(group, c.Event)
+		}
+		if c, err := b.Closing(group, author, key); err == nil && !bytes.Equal(marshal(c), data) {
+			t.Fatal("an end that encodes to other bytes")
+		}
+	})
+}
+
+func FuzzPlan(f *testing.F) {
+	seeds(f, "plan", "text")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, text := range []string{string(data), PlanScheme + tokenText("p2pchat/1 plan", data)} {
+			p, err := ParsePlan(text)
+			if err != nil {
+				continue
+			}
+			if again, err := ParsePlan(p.Text()); err != nil || again != p {
+				t.Fatalf("it reads back as another plan: %v", err)
+			}
+		}
+	})
+}
+
+func FuzzConsent(f *testing.F) {
+	seeds(f, "consent", "text")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, text := range []string{string(data), ConsentScheme + tokenText("p2pchat/1 consent", data)} {
+			c, err := ParseConsent(text)
+			if err != nil {
+				continue
+			}
+			if again, err := ParseConsent(c.Text()); err != nil || again != c {
+				t.Fatalf("it reads back as another consent: %v", err)
+			}
+		}
+	})
+}

@@ -48,6 +48,15 @@ const (
 	// MaxRecordType bounds the types of records, so that one device cannot fill
 	// everybody's memory with types that nobody knows.
 	MaxRecordType = 32
+	// MaxReportBoxes bounds the devices a report is sealed to: 1,168 bytes and names
+	// for each, some 30 KiB.
+	MaxReportBoxes = 24
+	// MaxReportedSize bounds the event a report carries, in bytes, so that the report
+	// itself fits a message. A larger one goes without its body, which others have.
+	MaxReportedSize = 15 << 10
+	// MaxReasonSize bounds the text of a report and of its end, in bytes: some
+	// paragraphs.
+	MaxReasonSize = 2 << 10
 	// MaxLinkAddrs bounds the addresses in an invite link, to keep it scannable.
 	MaxLinkAddrs = 4
 	// MaxLinkSize bounds the text of a link in characters.

@@ -13,7 +13,7 @@ func TestLimitsAreTheSpecifications(t *testing.T) {
 		"MaxEventSize": MaxEventSize, "MaxTextSize": MaxTextSize, "MaxNameSize": MaxNameSize, "MaxControlRefs": MaxControlRefs,
 		"MaxMessageRefs": MaxMessageRefs, "MaxFounders": MaxFounders, "MaxDevices": MaxDevices, "MaxCut": MaxCut,
 		"MaxMemberControl": MaxMemberControl, "MaxParents": MaxParents, "MaxChunks": MaxChunks, "MaxChunkSize": MaxChunkSize,
-		"MaxWantChunks": MaxWantChunks, "MaxWantEpochs": MaxWantEpochs, "MaxRecordSize": MaxRecordSize, "MaxRecordType": MaxRecordType, "MaxLinkAddrs": MaxLinkAddrs, "MaxLinkSize": MaxLinkSize, "MaxWelcomeEpochs": MaxWelcomeEpochs,
+		"MaxWantChunks": MaxWantChunks, "MaxWantEpochs": MaxWantEpochs, "MaxRecordSize": MaxRecordSize, "MaxRecordType": MaxRecordType, "MaxLinkAddrs": MaxLinkAddrs, "MaxReportBoxes": MaxReportBoxes, "MaxReportedSize": MaxReportedSize, "MaxReasonSize": MaxReasonSize, "MaxLinkSize": MaxLinkSize, "MaxWelcomeEpochs": MaxWelcomeEpochs,
 		"MaxWelcomeSecrets": MaxWelcomeSecrets, "MaxWelcomeAddrs": MaxWelcomeAddrs, "MaxFrameSize": MaxFrameSize, "MaxFrontier": MaxFrontier,
 		"MaxHelloTags": MaxHelloTags, "MaxExtensions": MaxExtensions, "MaxHLC": MaxHLC, "MaxSeq": MaxSeq,
 		"MaxClockSkew": uint64(MaxClockSkew.Milliseconds()),

@@ -106,3 +106,9 @@ func (h *Hello) Check(group ID, role Role, p Proof) error {
 func (h *Hello) LobbyTag(lobby Secret, role Role) HelloTag {
 	return HelloTag(mac(lobby, []byte("lobby"), h.transcript(role))[:16])
 }
+
+// FounderTag shows who agreed to found a group, and nobody else, that this is the one:
+// it knows the salt of the genesis.
+func (h *Hello) FounderTag(salt [32]byte) HelloTag {
+	return HelloTag(mac(Secret(salt), []byte("founder"), h.transcript(Responder))[:16])
+}

@@ -140,6 +140,8 @@ func makeVectors(t testing.TB) []*vector {
 	m.sets()
 	m.epochs()
 	m.wraps()
+	m.reports()
+	m.plans()
 	m.prekeys()
 	m.answers()
 	m.joining()
@@ -723,6 +725,77 @@ func (m *vectorMaker) answers() {
 	write("keys-bad-empty", "An answer without epochs.", asker, empty)
 }
 
+func (m *vectorMaker) reports() {
+	w := newWorld(m.t)
+	group, author, dev := ID(secretOf("group")), Key(secretOf("author")), Key(secretOf("dev"))
+	seed := secretOf("prekey of a moderator")
+	p, err := DerivePrekey(seed)
+	w.must(err)
+	to := []Recipient{{Dev: dev, Prekey: p.Public()}}
+	hybrid, _ := p.IDs()
+	// The key is the first that is drawn.
+	key, err := NewSecret(fixed("report"))
+	w.must(err)
+	write := func(name, about, what string, boxed []byte, opens error) {
+		f := m.add(name, "report", about).set("what", what).set("group", group).set("author", author).set("dev", dev).set("prekey_seed", seed).set("prekey_id", hybrid)
+		f.set("boxed", boxed)
+		b, err := ParseReportBox(boxed)
+		if err == nil {
+			f.set("info", reportInfo(group, dev, hybrid, author)).set("commit", b.Commit).set("sealed", b.Sealed)
+			err = opens
+		}
+		if err == nil {
+			_, plain, openErr := openReport(what, b, group, author, key)
+			w.must(openErr)
+			f.set("key", key).set("plain", plain)
+		}
+		f.expect(err)
+	}
+	complaint := Complaint{Reason: "spam", Event: CarryEvent(w.text(w.ana, "buy this"))}
+	boxed, err := complaint.Box(group, author, to, fixed("report"))
+	w.must(err)
+	write("report", "What a report carries: its key, sealed to the prekey of each recipient (hybrid HPKE; sealing is random), a commitment to the key, and the\npadded text under it. The event in it is not one of this group: opening a report does not verify it.", "report", boxed, nil)
+	closing, err := Closing{Note: "told them", Verdict: Dismissed}.Box(group, author, to, fixed("report"))
+	w.must(err)
+	write("report-close", "What the end of a report carries.", "close", closing, nil)
+	var b ReportBox
+	w.must(unmarshal(boxed, &b))
+	other := b
+	other.Commit[0] ^= 1
+	write("report-bad-commit", "The key is not the one that the box commits to.", "report", marshal(other), ErrSealBroken)
+	other = b
+	other.Wraps = []Wrap{b.Wraps[0], b.Wraps[0]}
+	write("report-bad-devices", "One device twice.", "report", marshal(other), nil)
+	other.Wraps = nil
+	write("report-bad-empty", "For nobody.", "report", marshal(other), nil)
+	other.Wraps = []Wrap{{Dev: dev, Prekey: hybrid, Box: b.Wraps[0].Box[1:]}}
+	write("report-bad-box", "A box that is too short.", "report", marshal(other), nil)
+}
+
+func (m *vectorMaker) plans() {
+	p := Plan{Seed: secretOf("plan"), Name: "Hiking club", By: "Ana"}
+	salt := p.Salt()
+	m.add("plan", "plan", "A plan to found a group together, and the salt of its genesis.").set("text", p.Text()).set("seed", p.Seed).set("name", p.Name).set("by", p.By).set("salt", salt).expect(nil)
+	bad := func(name, about, text string) {
+		_, err := ParsePlan(text)
+		m.add("plan-bad-"+name, "plan", about).set("text", text).expect(err)
+	}
+	good := p.Text()
+	bad("cut", "Cut short.", good[:len(good)-5])
+	bad("scheme", "A plan under the scheme of consents.", ConsentScheme+good[len(PlanScheme):])
+	bad("version", "Version 2, with a good checksum.", PlanScheme+tokenText("p2pchat/1 plan", marshal(wirePlan{V: 2, Seed: p.Seed, Name: p.Name})))
+	bad("name", "Without a name.", Plan{Seed: p.Seed}.Text())
+
+	id := account("bob").Identity(salt)
+	c := Consent{Salt: salt, Cert: id.Cert(), Name: "Bob"}
+	m.add("consent", "consent", "The answer of one who will be a founder too.").set("text", c.Text()).set("salt", salt).set("root_seed", id.root.Seed()).set("dev_seed", id.dev.Seed()).
+		set("cert", marshal(c.Cert)).set("name", c.Name).expect(nil)
+	forged := c
+	forged.Cert.DevSig[0] ^= 1
+	_, err := ParseConsent(forged.Text())
+	m.add("consent-bad-cert", "consent", "A certificate that does not hold.").set("text", forged.Text()).expect(err)
+}
+
 func (m *vectorMaker) joining() {
 	w := newWorld(m.t)
 	l, _ := w.invite(w.ana, "link", Member)
@@ -814,6 +887,7 @@ func (m *vectorMaker) meeting() {
 		set("nonce_i", h.NonceI).set("nonce_r", h.NonceR).set("peer_i", []byte(h.PeerI)).set("peer_r", []byte(h.PeerR)).set("transcript_i", h.transcript(Initiator)).
 		set("N", n).set("tag_i", h.Tag(n, Initiator)).set("tag_r", h.Tag(n, Responder)).
 		set("lobby", lobby).set("lobby_tag_i", h.LobbyTag(lobby, Initiator)).set("lobby_tag_r", h.LobbyTag(lobby, Responder)).
+		set("salt", secretOf("salt")).set("founder_tag", h.FounderTag(secretOf("salt"))).
 		set("group", group).set("dev_seed", dev.Seed()).set("proof_i_preimage", h.proofPreimage(group, Initiator)).set("proof_i", marshal(p)).expect(nil)
 	bad := func(name, about string, h Hello, group ID, role Role) {
 		m.add("hello-bad-"+name, "hello", about).set("nonce_i", h.NonceI).set("nonce_r", h.NonceR).set("peer_i", []byte(h.PeerI)).set("peer_r", []byte(h.PeerR)).
@@ -887,7 +961,7 @@ func (m *vectorMaker) frames() {
 		{"hello-tags", "64 tags, ascending.", FrameHelloTags, tags},
 		{"hello-proofs", "One proof.", FrameHelloProof, HelloProofs{[]Proof{{Tag: tag, Dev: dev, Sig: Signature{1}}}}},
 		{"hello-no-proofs", "No group in common.", FrameHelloProof, HelloProofs{}},
-		{"lobby", "Knowledge of an invite's lobby.", FrameLobby, Lobby{tag}},
+		{"lobby", "Knowledge of an invite's lobby.", FrameLobby, Lobby{Tag: tag}},
 		{"request", "A join request.", FrameRequest, req},
 		{"welcome", "A sealed welcome, as a byte string.", FrameWelcome, []byte{1, 2, 3}},
 		{"refused", "A refusal: a person has to approve first.", FrameRefused, Refusal{RefusedApproval}},

@@ -33,6 +33,7 @@ var sentinels = map[string]error{
 	"ErrBadSignature": ErrBadSignature, "ErrBadKey": ErrBadKey, "ErrBadCert": ErrBadCert, "ErrBadID": ErrBadID,
 	"ErrBadLink": ErrBadLink, "ErrBadPhrase": ErrBadPhrase, "ErrInvalid": ErrInvalid, "ErrNotMember": ErrNotMember,
 	"ErrSealBroken": ErrSealBroken, "ErrNoKey": ErrNoKey, "ErrErased": ErrErased, "ErrNotText": ErrNotText,
+	"ErrBadPlan": ErrBadPlan,
 }
 
 func newVector(t testing.TB, name, kind, about string) *vector {
@@ -221,7 +222,7 @@ func TestVectorsAreCurrent(t *testing.T) {
 		}
 		made[v.name] = true
 		old, err := os.ReadFile(path)
-		sealed := v.get("type") == "wrap" || v.get("type") == "chunk" || v.get("type") == "welcome" || v.get("type") == "keys"
+		sealed := v.get("type") == "wrap" || v.get("type") == "chunk" || v.get("type") == "report" || v.get("type") == "welcome" || v.get("type") == "keys"
 		switch {
 		case err == nil && (sealed || bytes.Equal(old, v.file())):
 		case *update:
@@ -263,6 +264,9 @@ var vectorChecks = map[string]func(v *vector) error{
 	"chunk":        checkChunkVector,
 	"prekey":       checkPrekeyVector,
 	"keys":         checkKeysVector,
+	"report":       checkReportVector,
+	"plan":         checkPlanVector,
+	"consent":      checkConsentVector,
 	"padme":        checkPadmeVector,
 	"link":         checkLinkVector,
 	"join-request": checkJoinVector,
@@ -586,6 +590,70 @@ func checkKeysVector(v *vector) error {
 	return err
 }
 
+// openReport opens what a box holds and returns it, and its encoding.
+func openReport(what string, b ReportBox, group ID, author Key, key Secret) (any, []byte, error) {
+	if what == "close" {
+		c, err := b.Closing(group, author, key)
+		return c, marshal(c), err
+	}
+	c, err := b.Complaint(group, author, key)
+	return c, marshal(c), err
+}
+
+func checkReportVector(v *vector) error {
+	b, err := ParseReportBox(v.bytes("boxed"))
+	if err != nil {
+		return err
+	}
+	p, err := DerivePrekey(v.b32("prekey_seed"))
+	if err != nil {
+		return err
+	}
+	group, author, dev := ID(v.b32("group")), Key(v.b32("author")), Key(v.b32("dev"))
+	id, _ := b.Prekey(dev)
+	v.want("prekey_id", id)
+	v.want("info", reportInfo(group, dev, id, author))
+	v.want("commit", b.Commit)
+	v.want("sealed", b.Sealed)
+	key, err := b.Unlock(group, author, dev, p)
+	if err != nil {
+		return err
+	}
+	v.want("key", key)
+	v.want("commit", commitReport(group, author, key))
+	_, plain, err := openReport(v.get("what"), b, group, author, key)
+	v.want("plain", plain)
+	v.want("sealed", sealReport(group, author, key, plain))
+	return err
+}
+
+func checkPlanVector(v *vector) error {
+	p, err := ParsePlan(v.get("text"))
+	if err != nil {
+		return err
+	}
+	v.want("seed", p.Seed)
+	v.want("name", p.Name)
+	v.want("by", p.By)
+	v.want("salt", p.Salt())
+	v.want("text", p.Text())
+	return nil
+}
+
+func checkConsentVector(v *vector) error {
+	c, err := ParseConsent(v.get("text"))
+	if err != nil {
+		return err
+	}
+	again := Identity{root: keyFrom(v.b32("root_seed")), dev: keyFrom(v.b32("dev_seed"))}.Cert()
+	v.want("cert", marshal(again))
+	v.want("cert", marshal(c.Cert))
+	v.want("salt", c.Salt)
+	v.want("name", c.Name)
+	v.want("text", c.Text())
+	return nil
+}
+
 func checkPadmeVector(v *vector) error {
 	if v.has("padded") {
 		plain, err := unpad(v.bytes("padded"))
@@ -675,6 +743,7 @@ func checkHelloVector(v *vector) error {
 	v.want("tag_r", h.Tag(n, Responder))
 	v.want("lobby_tag_i", h.LobbyTag(v.b32("lobby"), Initiator))
 	v.want("lobby_tag_r", h.LobbyTag(v.b32("lobby"), Responder))
+	v.want("founder_tag", h.FounderTag(v.b32("salt")))
 	dev := keyFrom(v.b32("dev_seed"))
 	p := h.Prove(v.b32("group"), Initiator, h.Tag(n, Responder), dev)
 	v.want("proof_i_preimage", h.proofPreimage(v.b32("group"), Initiator))
