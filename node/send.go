@@ -22,25 +22,42 @@ func (n *Node) Send(ctx context.Context, group protocol.ID, text string) (SendRe
 	if err != nil {
 		return SendResult{}, err
 	}
-	v, err := r.sayDurably(ctx, protocol.KindText, protocol.Content{Text: text})
+	v, err := r.tell(ctx, words{kind: protocol.KindText, content: protocol.Content{Text: text}})
+	if err != nil {
+		return SendResult{}, fmt.Errorf("send: %w", err)
+	}
+	return SendResult{ID: v.ID(), Peers: len(n.members(r))}, nil
+}
+
+// words are what a message is made of.
+type words struct {
+	kind    protocol.Kind
+	content protocol.Content
+	to      protocol.ID // what its header says it is about
+	claim   bool        // it acts under its author's grant
+}
+
+// tell makes a message, and when it is on disk hands it to who is connected.
+func (r *room) tell(ctx context.Context, w words) (protocol.Verified, error) {
+	v, err := r.sayDurably(ctx, w)
 	if told := r.announce(ctx, protocol.MaxSeq); told != nil {
 		r.n.log.Debug("announce", "err", told) // a message on disk has its epoch there too
 	}
 	if err != nil {
-		return SendResult{}, fmt.Errorf("send: %w", err)
+		return v, err
 	}
-	if r.allowGossip(v.Header().Dev, n.host.ID()) {
+	if r.allowGossip(v.Header().Dev, r.n.host.ID()) {
 		r.publish(protocol.FrameEvents, [][]byte{v.Wire()})
 	}
 	r.poke()
-	return SendResult{ID: v.ID(), Peers: len(n.members(r))}, nil
+	return v, nil
 }
 
 // sayDurably makes a message and waits until it is on disk. Where the disk is far
 // behind it waits before, too.
-func (r *room) sayDurably(ctx context.Context, kind protocol.Kind, c protocol.Content) (protocol.Verified, error) {
+func (r *room) sayDurably(ctx context.Context, w words) (protocol.Verified, error) {
 	for {
-		v, commit, err := r.say(kind, c)
+		v, commit, err := r.say(w)
 		if err == nil {
 			err = commit.Wait(ctx)
 		}
@@ -56,7 +73,7 @@ func (r *room) sayDurably(ctx context.Context, kind protocol.Kind, c protocol.Co
 }
 
 // say makes a message of this device and appends it to its chain.
-func (r *room) say(kind protocol.Kind, c protocol.Content) (protocol.Verified, *storage.Commit, error) {
+func (r *room) say(w words) (protocol.Verified, *storage.Commit, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.refit(); err != nil {
@@ -65,15 +82,18 @@ func (r *room) say(kind protocol.Kind, c protocol.Content) (protocol.Verified, *
 	if err := r.ensureEpoch(); err != nil {
 		return protocol.Verified{}, nil, err
 	}
-	d, _, err := r.draft(kind, protocol.Messages, protocol.MaxMessageRefs)
+	d, me, err := r.draft(w.kind, protocol.Messages, protocol.MaxMessageRefs)
 	if err != nil {
 		return protocol.Verified{}, nil, err
+	}
+	if d.To = w.to; w.claim {
+		d.Auth = me.Grant
 	}
 	ep, err := r.sendEpoch()
 	if err != nil {
 		return protocol.Verified{}, nil, err
 	}
-	v, err := d.SignMessage(c, ep, r.me.Signer(), rand.Reader)
+	v, err := d.SignMessage(w.content, ep, r.me.Signer(), rand.Reader)
 	if err != nil {
 		return protocol.Verified{}, nil, err
 	}
@@ -223,92 +243,4 @@ func (r *room) finish(ctx context.Context, commit *storage.Commit, events ...pro
 	r.publish(protocol.FrameEvents, frame)
 	r.settle(intake{stored: len(events), control: true, commit: commit})
 	return r.announce(ctx, protocol.MaxSeq)
-}
-
-// CreateGroup starts a group with this person as its founder.
-func (n *Node) CreateGroup(ctx context.Context, name string) (protocol.ID, error) {
-	return n.createGroup(ctx, name, protocol.HistoryAll)
-}
-
-func (n *Node) createGroup(ctx context.Context, name string, history protocol.History) (protocol.ID, error) {
-	if err := n.alive(); err != nil {
-		return protocol.ID{}, err
-	}
-	if err := checkGroupName(name); err != nil {
-		return protocol.ID{}, fmt.Errorf("create group: %w", err)
-	}
-	genesis, salt, err := n.genesis(history)
-	if err != nil {
-		return protocol.ID{}, err
-	}
-	secret, err := protocol.NewSecret(rand.Reader)
-	if err != nil {
-		return protocol.ID{}, err
-	}
-	meta := roomMeta{Tag: salt, Secrets: []protocol.Secret{secret}, Name: name}
-	r, err := n.openRoom(ctx, genesis.ID(), meta)
-	if err != nil {
-		return protocol.ID{}, err
-	}
-	events, commit, err := r.found(ctx, genesis, name, secret)
-	if err != nil {
-		return protocol.ID{}, fmt.Errorf("create group: %w", err)
-	}
-	// What names the group comes last: a crash before it leaves nothing that shows.
-	if err := commit.Wait(ctx); err != nil {
-		return protocol.ID{}, fmt.Errorf("create group: %w", err)
-	}
-	r.mu.Lock()
-	err = r.saveMeta(ctx)
-	r.mu.Unlock()
-	if err != nil {
-		return protocol.ID{}, fmt.Errorf("create group: %w", err)
-	}
-	n.addRoom(r)
-	return r.group, r.finish(ctx, commit, events...)
-}
-
-func (n *Node) genesis(history protocol.History) (v protocol.Verified, salt [32]byte, err error) {
-	_, _ = rand.Read(salt[:])
-	me := n.account.Identity(salt)
-	d := protocol.Draft{
-		Kind: protocol.KindGenesis, Prev: protocol.Tip{Dev: me.Dev(), Chain: protocol.Control},
-		HLC: new(protocol.Clock).Next(n.now()),
-	}
-	g := &protocol.Genesis{Salt: salt, Founders: []protocol.Cert{me.Cert()}, History: history}
-	v, err = d.SignControl(g, nil, nil, me.Signer(), rand.Reader)
-	return v, salt, err
-}
-
-// found writes a group's first events: genesis, first epoch, name. The epoch's
-// secret is stored before the events that rest on it.
-func (r *room) found(ctx context.Context, genesis protocol.Verified, name string, n protocol.Secret) ([]protocol.Verified, *storage.Commit, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.set.Add(genesis); err != nil {
-		return nil, nil, err
-	}
-	r.append(genesis)
-	e, err := protocol.NewSecret(rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
-	d, _, err := r.draftControl(protocol.KindRekey)
-	if err != nil {
-		return nil, nil, err
-	}
-	ep, rekey, err := r.newEpoch(d, e, n)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := r.saveSecret(ctx, ep.ID, e); err != nil {
-		return nil, nil, err
-	}
-	r.keys.pending[ep.ID] = e
-	first, _, err := r.issue(protocol.KindRekey, rekey, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	named, commit, err := r.issue(protocol.KindSetting, &protocol.Setting{Number: protocol.SettingName}, &protocol.Aside{Text: name})
-	return []protocol.Verified{genesis, first, named}, commit, err
 }
