@@ -93,8 +93,8 @@ func (p *person) system(group protocol.ID) []string {
 	return out[1:] // the name
 }
 
-// reads waits until somebody's system lines are these.
-func (p *person) reads(group protocol.ID, want ...string) {
+// told waits until somebody's system lines are these.
+func (p *person) told(group protocol.ID, want ...string) {
 	p.t.Helper()
 	var got []string
 	defer func() {
@@ -163,12 +163,12 @@ func TestRolesChange(t *testing.T) {
 	}
 	cleo.sees(club, "Cleo", protocol.Moderator)
 	muted := did(t)(cleo.Mute(ctx(t), club, "Dan", node.MuteOptions{Reason: "noise"}))
-	bo.reads(club, "Bo role Cleo moderator helps a lot", "Cleo muted Dan noise")
+	bo.told(club, "Bo role Cleo moderator helps a lot", "Cleo muted Dan noise")
 	did(t)(bo.SetRole(ctx(t), club, "Cleo", protocol.Member, ""))
 	for _, q := range p {
 		q.sees(club, "Cleo", protocol.Member)
 		// What she did as moderator stands, and a demotion is one line.
-		q.reads(club, "Bo role Cleo moderator helps a lot", "Cleo muted Dan noise", "Bo role Cleo member")
+		q.told(club, "Bo role Cleo moderator helps a lot", "Cleo muted Dan noise", "Bo role Cleo member")
 		if m := q.members(club)["Dan"]; !m.Muted {
 			t.Errorf("%s does not see Dan muted", q.cfg.Name)
 		}
@@ -227,7 +227,7 @@ func TestExpelAndWhoMay(t *testing.T) {
 		t.Errorf("the act is %+v", a)
 	}
 	ana.knows(club, 4)
-	ana.reads(club, "Bo banned Dan spam")
+	ana.told(club, "Bo banned Dan spam")
 	agree(t, club, 1, ana, bo) // what was seen of Dan stands
 	gone, err := ana.Former(club)
 	if err != nil || len(gone) != 1 || gone[0].Name != "Dan" || gone[0].Key != me.Me || gone[0].Went == nil || gone[0].Went.ID != a.ID {
@@ -270,7 +270,7 @@ func TestSinceUndoesWhatWasSeen(t *testing.T) {
 		if len(acts) != 1 || acts[0].Undone == nil || acts[0].Undone.ID != ban.ID || acts[0].Undone.By.Name != "Ana" {
 			t.Errorf("the thief's remove is %+v", acts)
 		}
-		q.reads(club, "Bo muted Dan", "Bo removed Dan (undone)", "Ana banned Bo")
+		q.told(club, "Bo muted Dan", "Bo removed Dan (undone)", "Ana banned Bo")
 	}
 	_ = dan
 }
@@ -294,7 +294,7 @@ func TestTwoSidesExpelEachOther(t *testing.T) {
 	for _, q := range []*person{ana, bo} {
 		q.sees(club, "Cleo", protocol.NoRank)
 		q.sees(club, "Dan", protocol.Member)
-		q.reads(club, "Bo banned Cleo a coup", "Cleo banned Dan (undone)")
+		q.told(club, "Bo banned Cleo a coup", "Cleo banned Dan (undone)")
 		for _, a := range q.audit(club, "ban") {
 			if a.By.Name == "Cleo" && (a.Undone == nil || a.Undone.ID != ban.ID || a.Undone.Text != "a coup") {
 				t.Errorf("Cleo's ban is %+v", a)
@@ -325,7 +325,7 @@ func TestMuteForAWhile(t *testing.T) {
 	c.forward(2 * time.Hour)
 	ana.wake()
 	eventually(t, "Bo is unmuted, though Ana's node was off", func() bool { return !muted() })
-	bo.reads(club, "Ana muted Bo cool down", "Ana unmuted Bo")
+	bo.told(club, "Ana muted Bo cool down", "Ana unmuted Bo")
 
 	// Who is unmuted by hand stays as they are then.
 	did(t)(ana.Mute(ctx(t), club, "Bo", node.MuteOptions{For: time.Hour}))
@@ -413,7 +413,7 @@ func TestAFounderLeaves(t *testing.T) {
 	did(t)(ana.Leave(ctx(t), club))
 	bo.sees(club, "Ana", protocol.NoRank)
 	agree(t, club, 1, bo, ana)
-	bo.reads(club, "Ana left")
+	bo.told(club, "Ana left")
 	for _, a := range bo.audit(club, "leave", "device.revoke") {
 		if a.Undone != nil || a.Unsealed {
 			t.Errorf("%+v", a)
@@ -551,7 +551,7 @@ func TestSettings(t *testing.T) {
 		t.Fatalf("setting answers %+v, %v", acts, err)
 	}
 	eventually(t, "Cleo has the settings", func() bool { return show(cleo) == "The club|hikes|be kind\nbe on time|false|10s|invite|all" })
-	cleo.reads(club, "Bo named The club", "Bo set topic hikes", "Bo set rules be kind be on time", "Bo set slow-mode 10s")
+	cleo.told(club, "Bo named The club", "Bo set topic hikes", "Bo set rules be kind be on time", "Bo set slow-mode 10s")
 	if acts, err := bo.Set(ctx(t), club, node.Settings{Name: &name, SlowMode: &slow}); err != nil || len(acts) != 0 {
 		t.Errorf("the same again answers %+v, %v", acts, err)
 	}

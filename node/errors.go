@@ -9,17 +9,18 @@ import (
 // Errors that callers tell apart with errors.Is. What the node returns wraps them
 // and names the thing.
 var (
-	ErrClosed        = errors.New("the node is closed")
-	ErrConfig        = errors.New("bad configuration")
-	ErrUnknownGroup  = errors.New("no such group")
-	ErrUnknownName   = errors.New("nobody of that name")
-	ErrUnknownInvite = errors.New("no such invite")
-	ErrAmbiguous     = errors.New("more than one fits")
-	ErrNotAllowed    = errors.New("not allowed")
-	ErrNoKey         = protocol.ErrNoKey
-	ErrTooLarge      = protocol.ErrTooLarge
-	ErrNotText       = protocol.ErrNotText
-	ErrBadLink       = protocol.ErrBadLink
+	ErrClosed         = errors.New("the node is closed")
+	ErrConfig         = errors.New("bad configuration")
+	ErrUnknownGroup   = errors.New("no such group")
+	ErrUnknownName    = errors.New("nobody of that name")
+	ErrUnknownMessage = errors.New("no such message here")
+	ErrUnknownInvite  = errors.New("no such invite")
+	ErrAmbiguous      = errors.New("more than one fits")
+	ErrNotAllowed     = errors.New("not allowed")
+	ErrNoKey          = protocol.ErrNoKey
+	ErrTooLarge       = protocol.ErrTooLarge
+	ErrNotText        = protocol.ErrNotText
+	ErrBadLink        = protocol.ErrBadLink
 	// ErrNoAdmitter says that nobody who may admit was reached in time.
 	ErrNoAdmitter = errors.New("nobody who may admit was reachable")
 	// ErrRefused says that somebody who may admit said no.

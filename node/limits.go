@@ -203,4 +203,15 @@ const (
 	// askedMost bounds the epochs whose last asking is remembered. A member has 64
 	// rekeys a device.
 	askedMost = 4096
+	// reportsMost bounds the reports a group keeps a list of: more than moderators
+	// look through.
+	reportsMost = 1000
+	// docketEvery is how many cursors the docket may read on before it is stored:
+	// reading those again at a start takes a moment.
+	docketEvery = 4096
+	// docketRetry is how long the docket waits after an error of the disk.
+	docketRetry = 5 * time.Second
+	// eraseEvery is how often what moderators took back is looked through for what has
+	// been hidden for eraseAfter.
+	eraseEvery = time.Hour
 )

@@ -35,6 +35,8 @@ type room struct {
 	chunks  chunkIndex
 	turned  []rotation // epochs that were started here and are not announced yet
 	turn    time.Time  // when this node starts an epoch, if none is fit by then; zero if one is
+	docket  docket
+	abouts  map[storage.Target]bool // messages that retractions and others are about
 	parked  *parking
 	links   links
 	counted counted
@@ -133,6 +135,9 @@ func (r *room) restore(ctx context.Context) error {
 	for _, rec := range records {
 		r.keepRecord(rec)
 	}
+	if err := r.loadDocket(ctx); err != nil {
+		return err
+	}
 	if err := r.loadBlocked(ctx); err != nil {
 		return err
 	}
@@ -171,6 +176,7 @@ func (r *room) start() {
 	r.listen()
 	r.n.spawn(r.keep)
 	r.n.spawn(r.sweepLoop)
+	r.n.spawn(r.attend)
 }
 
 func (n *Node) allRooms() []*room {
@@ -234,6 +240,7 @@ type intake struct {
 // admitted: messages at once, control events when it looks at the log again. The
 // caller holds mu and has called refit.
 func (r *room) append(events ...protocol.Verified) *storage.Commit {
+	r.noteAbouts(events)
 	commit := r.log.Append(events)
 	if commit.Failed() {
 		for _, v := range events {

@@ -164,7 +164,7 @@ func (r *room) line(e storage.Entry) (Message, bool) {
 	if h.Chain == protocol.Control {
 		return r.systemLine(m, e.Event)
 	}
-	if r.blocked[m.From.Key] {
+	if r.blocked[m.From.Key] || machinery(h.Kind) {
 		return m, false
 	}
 	if _, err := r.judge(e.Event); err != nil {
@@ -173,8 +173,22 @@ func (r *room) line(e storage.Entry) (Message, bool) {
 		}
 		m.Hidden = hiddenBy(err)
 	}
+	if by, ok := r.retracted(e.Event); ok {
+		r.retraction(&m, by)
+		return m, true
+	}
 	r.reveal(&m, e.Event)
 	return m, true
+}
+
+// retraction says that a message was taken back, and by whom. The caller holds mu.
+func (r *room) retraction(m *Message, by protocol.Verified) {
+	m.Retracted, m.RetractedBy = true, r.person(by.Header().Dev)
+	if ep := r.keys.byTag[by.Header().Epoch]; ep != nil {
+		if c, err := ep.OpenMessage(by); err == nil {
+			m.Reason = c.Text
+		}
+	}
 }
 
 // hiddenBy tells the author of a message that does not count why.
