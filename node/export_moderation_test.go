@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/rand"
 	"time"
 
 	"github.com/p2pchat/p2pchat/protocol"
@@ -59,4 +60,26 @@ func (n *Node) Ingest(group protocol.ID, v protocol.Verified) {
 	r, _ := n.room(group)
 	in := r.ingest("stranger", []protocol.Verified{v})
 	r.settle(in)
+}
+
+// DropPrekeys forgets this device's private prekeys, as it does of old ones.
+func (n *Node) DropPrekeys(group protocol.ID) {
+	r, _ := n.room(group)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.keys.prekeys)
+}
+
+// SayReport writes a report that carries any bytes.
+func (n *Node) SayReport(ctx context.Context, group protocol.ID, carried []byte) (protocol.ID, error) {
+	r, _ := n.room(group)
+	r.mu.Lock()
+	to := r.moderators(protocol.Key{}, protocol.MaxReportBoxes)
+	r.mu.Unlock()
+	boxed, err := protocol.Complaint{Reason: "look", Event: carried}.Box(group, r.me.Dev(), to, rand.Reader)
+	if err != nil {
+		return protocol.ID{}, err
+	}
+	v, err := r.tell(ctx, words{kind: protocol.KindReport, content: protocol.Content{Boxed: boxed}})
+	return v.ID(), err
 }

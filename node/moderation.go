@@ -96,7 +96,7 @@ type Report struct {
 	// Verified says that the reported event came with the report, or is here, and
 	// its author's signature holds.
 	Verified bool
-	State    string // "open", "resolved", "dismissed"
+	State    string // "open", "resolved", "dismissed"; "closed" where which of them is sealed to others
 	ClosedBy Person
 	Note     string // of who closed it
 	// Unreadable says why there is no content: it is sealed to others.
