@@ -24,7 +24,7 @@ func (p *person) reported(group protocol.ID, count int) []node.Report {
 }
 
 func TestReportsReachTheModerators(t *testing.T) {
-	club, ana, mo, bo := staff(t)
+	club, ana, mo, bo := crew(t)
 	cleo := start(t, "Cleo")
 	cleo.join(ana.invite(club, node.InviteOptions{}))
 	spam := cleo.say(club, "buy this")
@@ -60,7 +60,7 @@ func TestReportsReachTheModerators(t *testing.T) {
 }
 
 func TestReportsAreClosed(t *testing.T) {
-	club, ana, mo, bo := staff(t)
+	club, ana, mo, bo := crew(t)
 	cleo := start(t, "Cleo")
 	cleo.join(ana.invite(club, node.InviteOptions{}))
 	spam := cleo.say(club, "buy this")
@@ -94,7 +94,7 @@ func TestReportsAreClosed(t *testing.T) {
 }
 
 func TestWhatIsNotReported(t *testing.T) {
-	club, ana, mo, bo := staff(t)
+	club, ana, mo, bo := crew(t)
 	mine, rude := bo.say(club, "mine"), mo.say(club, "rude")
 	bo.await(club, 2)
 	ana.await(club, 2)
@@ -175,7 +175,7 @@ func TestAReportNeedsAModerator(t *testing.T) {
 
 // Reports are made while nobody is there.
 func TestReportingOffline(t *testing.T) {
-	club, ana, mo, bo := staff(t)
+	club, ana, mo, bo := crew(t)
 	rude := mo.say(club, "rude")
 	bo.await(club, 1)
 	ana.sleep()
@@ -194,10 +194,10 @@ func TestReportingOffline(t *testing.T) {
 
 // Who may not speak can still tell the moderators.
 func TestTheMutedReport(t *testing.T) {
-	club, ana, mo, bo := staff(t)
+	club, ana, mo, bo := crew(t)
 	rude := mo.say(club, "rude")
 	bo.await(club, 1)
-	if err := ana.Expel(ctx(t), club, protocol.KindMute, bo.me(club)); err != nil {
+	if err := ana.Oust(ctx(t), club, protocol.KindMute, bo.me(club)); err != nil {
 		t.Fatal(err)
 	}
 	if err := ana.WaitSync(ctx(t), club); err != nil {

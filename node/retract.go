@@ -84,7 +84,7 @@ func (r *room) mayRetract(v protocol.Verified) (senior bool, err error) {
 	author, _ := r.current().Whose(v.Header().Dev)
 	senior = author != r.me.Root()
 	if by, ok := r.retracted(v); ok && (senior || r.sameAuthor(by, v)) {
-		return senior, fmt.Errorf("%s was taken back already by %s", v.ID(), r.called(by))
+		return senior, fmt.Errorf("%s was taken back already by %s", v.ID(), r.author(by).label())
 	}
 	rank, err := r.current().CheckMessage(v, chains{r})
 	if err != nil {
@@ -95,19 +95,10 @@ func (r *room) mayRetract(v protocol.Verified) (senior bool, err error) {
 		return senior, nil
 	}
 	if rank == protocol.Founder {
-		return senior, fmt.Errorf("%w: %s's message counts as a founder's: only %s can take it back", ErrNotAllowed, r.called(v), r.called(v))
+		return senior, fmt.Errorf("%w: %s's message counts as a founder's: only %s can take it back", ErrNotAllowed, r.author(v).label(), r.author(v).label())
 	}
 	return senior, fmt.Errorf("%w: %s's message counts as a %s's; taking it back needs %s or a more senior role, yours is %s",
-		ErrNotAllowed, r.called(v), rank, seniorTo(rank), me)
-}
-
-// called names an event's author: for texts only. The caller holds mu.
-func (r *room) called(v protocol.Verified) string {
-	if p := r.author(v); p.Name != "" {
-		return p.Name
-	} else {
-		return protocol.Short(p.Key.Text(protocol.PersonPrefix))
-	}
+		ErrNotAllowed, r.author(v).label(), rank, seniorTo(rank), me)
 }
 
 // author returns who an event is by, in the group or not. The caller holds mu.
