@@ -121,7 +121,7 @@ func (n *Node) serveJoin(ctx context.Context, w *wire) error {
 }
 
 func (n *Node) admitBy(ctx context.Context, w *wire, h *protocol.Hello, in openInvite) error {
-	if err := w.send(protocol.FrameLobby, protocol.Lobby{Tag: h.LobbyTag(in.lobby, protocol.Responder)}); err != nil {
+	if err := w.send(protocol.FrameLobby, in.room.lobbyAnswer(h, in.lobby)); err != nil {
 		return err
 	}
 	var payload cbor.RawMessage

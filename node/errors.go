@@ -20,6 +20,7 @@ var (
 	ErrNoKey          = protocol.ErrNoKey
 	ErrTooLarge       = protocol.ErrTooLarge
 	ErrNotText        = protocol.ErrNotText
+	ErrBadPlan        = protocol.ErrBadPlan
 	ErrBadLink        = protocol.ErrBadLink
 	// ErrNoAdmitter says that nobody who may admit was reached in time.
 	ErrNoAdmitter = errors.New("nobody who may admit was reachable")

@@ -33,7 +33,7 @@ func (n *Node) RotateAfter(ctx context.Context, group protocol.ID, kind protocol
 
 // CreateSinceJoin starts a group whose newcomers read from their admission on.
 func (n *Node) CreateSinceJoin(ctx context.Context, name string) (protocol.ID, error) {
-	return n.createGroup(ctx, name, protocol.HistorySinceJoin)
+	return n.createGroup(ctx, name, protocol.HistorySinceJoin, nil)
 }
 
 // Forget drops the epochs that a room holds, as if their keys had never come.

@@ -4,24 +4,35 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/storage"
 )
 
-// CreateGroup starts a group with this person as its founder.
-func (n *Node) CreateGroup(ctx context.Context, name string) (protocol.ID, error) {
-	return n.createGroup(ctx, name, protocol.HistoryAll)
+// CreateGroup starts a group with this person as its founder, or with several: founders
+// are the consents to a plan of this node, see [Node.PlanGroup]. The name is the plan's
+// then, and may be empty here. Founders can never be removed.
+func (n *Node) CreateGroup(ctx context.Context, name string, founders ...string) (protocol.ID, error) {
+	id, err := n.createGroup(ctx, name, protocol.HistoryAll, founders)
+	if err != nil {
+		return id, fmt.Errorf("create group: %w", err)
+	}
+	return id, nil
 }
 
-func (n *Node) createGroup(ctx context.Context, name string, history protocol.History) (protocol.ID, error) {
+func (n *Node) createGroup(ctx context.Context, name string, history protocol.History, founders []string) (protocol.ID, error) {
 	if err := n.alive(); err != nil {
 		return protocol.ID{}, err
 	}
-	if err := checkGroupName(name); err != nil {
-		return protocol.ID{}, fmt.Errorf("create group: %w", err)
+	salt, certs, name, err := n.together(ctx, name, founders)
+	if err != nil {
+		return protocol.ID{}, err
 	}
-	genesis, salt, err := n.genesis(history)
+	if err := checkGroupName(name); err != nil {
+		return protocol.ID{}, err
+	}
+	genesis, err := n.genesis(salt, history, certs)
 	if err != nil {
 		return protocol.ID{}, err
 	}
@@ -36,32 +47,36 @@ func (n *Node) createGroup(ctx context.Context, name string, history protocol.Hi
 	}
 	events, commit, err := r.found(ctx, genesis, name, secret)
 	if err != nil {
-		return protocol.ID{}, fmt.Errorf("create group: %w", err)
+		return protocol.ID{}, err
 	}
 	// What names the group comes last: a crash before it leaves nothing that shows.
 	if err := commit.Wait(ctx); err != nil {
-		return protocol.ID{}, fmt.Errorf("create group: %w", err)
+		return protocol.ID{}, err
 	}
 	r.mu.Lock()
 	err = r.saveMeta(ctx)
 	r.mu.Unlock()
+	if err == nil && len(founders) > 0 {
+		err = n.founded(ctx, r) // a plan is for one group
+	}
 	if err != nil {
-		return protocol.ID{}, fmt.Errorf("create group: %w", err)
+		return protocol.ID{}, err
 	}
 	n.addRoom(r)
 	return r.group, r.finish(ctx, commit, events...)
 }
 
-func (n *Node) genesis(history protocol.History) (v protocol.Verified, salt [32]byte, err error) {
-	_, _ = rand.Read(salt[:])
+// genesis makes the first event of a group, which names all its founders.
+func (n *Node) genesis(salt [32]byte, history protocol.History, others []protocol.Cert) (protocol.Verified, error) {
 	me := n.account.Identity(salt)
 	d := protocol.Draft{
 		Kind: protocol.KindGenesis, Prev: protocol.Tip{Dev: me.Dev(), Chain: protocol.Control},
 		HLC: new(protocol.Clock).Next(n.now()),
 	}
-	g := &protocol.Genesis{Salt: salt, Founders: []protocol.Cert{me.Cert()}, History: history}
-	v, err = d.SignControl(g, nil, nil, me.Signer(), rand.Reader)
-	return v, salt, err
+	all := append(slices.Clone(others), me.Cert())
+	slices.SortFunc(all, func(a, b protocol.Cert) int { return a.Root.Compare(b.Root) })
+	g := &protocol.Genesis{Salt: salt, Founders: all, History: history}
+	return d.SignControl(g, nil, nil, me.Signer(), rand.Reader)
 }
 
 // found writes a group's first events: genesis, first epoch, name. The epoch's

@@ -96,6 +96,9 @@ func (n *Node) Join(ctx context.Context, text string) (protocol.ID, error) {
 			r, err := n.askToJoin(ctx, p, link)
 			if err == nil {
 				err = n.settleIn(ctx, r, p)
+				if err == nil {
+					err = n.founded(ctx, r)
+				}
 				if err == nil || ctx.Err() != nil || r.isMember(r.me.Dev()) {
 					return r.group, err
 				}
@@ -171,7 +174,11 @@ func (n *Node) joinBy(ctx context.Context, w *wire, link protocol.Link) (*room, 
 	if lobby.Tag != h.LobbyTag(link.Lobby(), protocol.Responder) {
 		return nil, fmt.Errorf("peer %s does not know the invite", w.peer())
 	}
-	me := n.account.Identity(link.Group)
+	tag, err := n.founderTag(ctx, h, link.Group, lobby.Founder)
+	if err != nil {
+		return nil, err
+	}
+	me := n.account.Identity(tag)
 	request, box, err := link.Request(me, n.displayName(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -194,19 +201,19 @@ func (n *Node) joinBy(ctx context.Context, w *wire, link protocol.Link) (*room, 
 	if err != nil {
 		return nil, err
 	}
-	return n.welcomed(ctx, link.Group, welcome)
+	return n.welcomed(ctx, link.Group, tag, welcome)
 }
 
 // welcomed opens the room that a welcome gives the keys of. Its secrets are claims
 // until the group's own events confirm them.
-func (n *Node) welcomed(ctx context.Context, group protocol.ID, w protocol.Welcome) (*room, error) {
+func (n *Node) welcomed(ctx context.Context, group protocol.ID, tag [32]byte, w protocol.Welcome) (*room, error) {
 	n.enter.Lock()
 	defer n.enter.Unlock()
 	if r, err := n.room(group); err == nil {
 		r.again()
 		return r, r.addSecrets(ctx, w)
 	}
-	r, err := n.openRoom(ctx, group, roomMeta{Tag: group, Name: w.Name})
+	r, err := n.openRoom(ctx, group, roomMeta{Tag: tag, Name: w.Name})
 	if err != nil {
 		return nil, err
 	}

@@ -214,4 +214,8 @@ const (
 	// eraseEvery is how often what moderators took back is looked through for what has
 	// been hidden for eraseAfter.
 	eraseEvery = time.Hour
+
+	// plansMost bounds the plans to found a group that wait: each is compared with
+	// every group that is joined.
+	plansMost = 64
 )

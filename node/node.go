@@ -195,6 +195,7 @@ const (
 	spaceRooms   = "rooms"   // group id -> roomMeta
 	spacePeers   = "peers"   // peer id -> addresses
 	spaceBlocked = "blocked" // group id/identity -> 1
+	spacePlans   = "plans"   // genesis salt -> plan to found a group
 )
 
 // unmuteSpace holds when this node ends mutes, by whom they are on, and requestSpace
