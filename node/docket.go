@@ -159,7 +159,12 @@ func (r *room) fileAll(ctx context.Context, page []storage.Entry) (found bool, e
 		}
 	}
 	if found {
-		r.crowdOut()
+		r.mu.Lock()
+		r.docket.reports = crowdOut(r.docket.reports, reportsMost, func(f filed) protocol.Key {
+			root, _ := r.current().Whose(f.Dev)
+			return root
+		})
+		r.mu.Unlock()
 	}
 	return found, r.takeBack(ctx, taken)
 }
@@ -170,27 +175,22 @@ func (r *room) hasAbouts(id protocol.ID) bool {
 	return r.abouts[storage.TargetOf(id)]
 }
 
-// crowdOut drops what is over the limit: the oldest report of who wrote the most, so
-// that nobody's flood hides what others reported.
-func (r *room) crowdOut() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	whose := func(f filed) protocol.Key {
-		root, _ := r.current().Whose(f.Dev)
-		return root
-	}
-	for list := r.docket.reports; len(list) > reportsMost; list = r.docket.reports {
+// crowdOut drops what is over a limit: each time the oldest report of who wrote the
+// most, so that nobody's flood hides what others reported.
+func crowdOut(list []filed, most int, whose func(filed) protocol.Key) []filed {
+	for len(list) > most {
 		count := make(map[protocol.Key]int)
-		var most protocol.Key
+		var loudest protocol.Key
 		for _, f := range list {
 			who := whose(f)
-			if count[who]++; count[who] > count[most] {
-				most = who
+			if count[who]++; count[who] > count[loudest] {
+				loudest = who
 			}
 		}
-		i := slices.IndexFunc(list, func(f filed) bool { return whose(f) == most })
-		r.docket.reports = slices.Delete(list, i, i+1)
+		i := slices.IndexFunc(list, func(f filed) bool { return whose(f) == loudest })
+		list = slices.Delete(list, i, i+1)
 	}
+	return list
 }
 
 // takeBack erases those of some messages that their authors took back, and notes
@@ -257,7 +257,10 @@ func (r *room) eraseDue(ctx context.Context, now time.Time) error {
 
 func (r *room) eraseTaken(ctx context.Context, id protocol.ID) error {
 	e, err := r.log.Get(ctx, id)
-	if err != nil {
+	switch {
+	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrDamaged):
+		return r.n.store.Delete(ctx, takenSpace(r.group), id.Text("")) // nothing is left to erase
+	case err != nil:
 		return err
 	}
 	r.mu.Lock()

@@ -83,3 +83,16 @@ func (n *Node) SayReport(ctx context.Context, group protocol.ID, carried []byte)
 	v, err := r.tell(ctx, words{kind: protocol.KindReport, content: protocol.Content{Boxed: boxed}})
 	return v.ID(), err
 }
+
+// CrowdOut says whose reports stay of those of some devices, oldest first.
+func CrowdOut(most int, devices string) string {
+	var list []filed
+	for _, d := range devices {
+		list = append(list, filed{Dev: protocol.Key{byte(d)}})
+	}
+	var out []byte
+	for _, f := range crowdOut(list, most, func(f filed) protocol.Key { return f.Dev }) {
+		out = append(out, f.Dev[0])
+	}
+	return string(out)
+}

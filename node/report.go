@@ -84,7 +84,10 @@ func (r *room) moderators(but protocol.Key, most int) []protocol.Recipient {
 	for _, s := range r.current().Members() {
 		turn := 0
 		for _, dev := range s.Devices {
-			if key, ok := r.prekey(dev); ok && s.Rank <= protocol.Moderator && s.Root != but {
+			if s.Rank > protocol.Moderator || s.Root == but {
+				continue
+			}
+			if key, ok := r.prekey(dev); ok && protocol.CheckPrekey(key) == nil {
 				all = append(all, device{protocol.Recipient{Dev: dev, Prekey: key}, turn, s.Rank})
 				turn++
 			}
@@ -207,7 +210,9 @@ func (r *room) readReport(ctx context.Context, v protocol.Verified) (Report, err
 		return err
 	})
 	switch {
-	case errors.Is(err, protocol.ErrNoKey):
+	case errors.Is(err, errNoEpoch):
+		rep.Unreadable = "its key is not here yet"
+	case errors.Is(err, ErrNoKey):
 		rep.Unreadable = "it is sealed to others"
 	case err != nil:
 		rep.Unreadable = "it does not open"
@@ -240,23 +245,13 @@ func (r *room) readCarried(ctx context.Context, rep *Report, wire []byte) {
 	}
 }
 
-// readClosing says whether a report is closed: by the last of those that count.
+// readClosing says whether a report is closed, and how.
 func (r *room) readClosing(ctx context.Context, rep *Report) error {
-	list, err := r.log.About(ctx, rep.ID)
-	if err := r.readable(err); err != nil {
+	last, err := r.closing(ctx, rep.ID)
+	if err != nil || last.IsZero() {
 		return err
 	}
-	var last protocol.Verified
 	r.mu.Lock()
-	for _, e := range list {
-		if r.closes(e.Event) && (last.IsZero() || display(last, e.Event) < 0) {
-			last = e.Event
-		}
-	}
-	if last.IsZero() {
-		r.mu.Unlock()
-		return nil
-	}
 	rep.ClosedBy, rep.State = r.author(last), "closed"
 	r.mu.Unlock()
 	var c protocol.Closing
@@ -274,6 +269,22 @@ func (r *room) readClosing(ctx context.Context, rep *Report) error {
 	return nil
 }
 
+// closing returns what ends a report: the last of those that count, zero if none does.
+func (r *room) closing(ctx context.Context, report protocol.ID) (last protocol.Verified, err error) {
+	list, err := r.log.About(ctx, report)
+	if err := r.readable(err); err != nil {
+		return last, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range list {
+		if r.closes(e.Event) && (last.IsZero() || display(last, e.Event) < 0) {
+			last = e.Event
+		}
+	}
+	return last, nil
+}
+
 // closes says whether an event ends a report. The caller holds mu.
 func (r *room) closes(v protocol.Verified) bool {
 	if v.Header().Kind != protocol.KindClose || r.current().Right(v, chains{r}) > protocol.Moderator {
@@ -283,6 +294,9 @@ func (r *room) closes(v protocol.Verified) bool {
 	return err == nil
 }
 
+// errNoEpoch says that the secret of an event's epoch is not here.
+var errNoEpoch = fmt.Errorf("%w of its epoch", ErrNoKey)
+
 // unbox opens the box of a report or of its end. The key is kept, as the prekey that
 // opened it is given up one day.
 func (r *room) unbox(ctx context.Context, v protocol.Verified, open func(protocol.ReportBox, protocol.Secret) error) error {
@@ -290,7 +304,7 @@ func (r *room) unbox(ctx context.Context, v protocol.Verified, open func(protoco
 	ep := r.keys.byTag[v.Header().Epoch]
 	r.mu.Unlock()
 	if ep == nil {
-		return ErrNoKey
+		return errNoEpoch
 	}
 	c, err := ep.OpenMessage(v)
 	if err != nil {

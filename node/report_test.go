@@ -210,3 +210,11 @@ func TestTheMutedReport(t *testing.T) {
 		t.Errorf("Ana reads %+v", rep)
 	}
 }
+
+func TestAFloodOfReportsHidesNobodys(t *testing.T) {
+	for _, c := range [][3]any{{9, "abc", "abc"}, {3, "aabbbb", "abb"}, {3, "abbbbbbc", "abc"}, {2, "abab", "ab"}, {1, "abbb", "b"}} {
+		if got := node.CrowdOut(c[0].(int), c[1].(string)); got != c[2] {
+			t.Errorf("of %s %s stays, not %s", c[1], got, c[2])
+		}
+	}
+}

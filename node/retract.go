@@ -131,14 +131,13 @@ func (r *room) retracted(v protocol.Verified) (by protocol.Verified, ok bool) {
 		return by, false
 	}
 	for _, e := range list {
-		if !r.current().Retracts(e.Event, v, chains{r}) {
+		own := r.sameAuthor(e.Event, v)
+		if !own && (ok || e.Event.Header().Auth.IsZero()) || !r.current().Retracts(e.Event, v, chains{r}) {
 			continue
 		}
-		if r.sameAuthor(e.Event, v) {
-			return e.Event, true
-		}
-		if !ok {
-			by, ok = e.Event, true
+		by, ok = e.Event, true
+		if own {
+			break
 		}
 	}
 	return by, ok

@@ -47,6 +47,15 @@ type ReportBox struct {
 // hybridBox is the length of 32 bytes sealed to a hybrid prekey.
 const hybridBox = 1120 + 32 + gcmOverhead
 
+// CheckPrekey says whether something can be sealed to a hybrid prekey: what a device
+// publishes need not be one.
+func CheckPrekey(public []byte) error {
+	if _, err := sealBox(true, public, nil, nil); err != nil {
+		return fmt.Errorf("prekey: %w", ErrBadKey)
+	}
+	return nil
+}
+
 func reportInfo(group ID, dev Key, prekey ID, author Key) []byte {
 	return slices.Concat([]byte("p2pchat/1 report"), group[:], dev[:], prekey[:], author[:])
 }

@@ -142,3 +142,18 @@ func TestFoundersTokens(t *testing.T) {
 		t.Error("a founder's tag is the same on two connections")
 	}
 }
+
+func TestWhatIsNoPrekey(t *testing.T) {
+	to, _ := recipients(t, 1)
+	good := to[0].Prekey
+	if err := CheckPrekey(good); err != nil {
+		t.Error(err)
+	}
+	low := bytes.Clone(good)
+	clear(low[hybridPQ:]) // a point of small order
+	for _, bad := range [][]byte{nil, good[1:], low, bytes.Repeat([]byte{0xff}, len(good))} {
+		if err := CheckPrekey(bad); !errors.Is(err, ErrBadKey) {
+			t.Errorf("%d bytes: %v", len(bad), err)
+		}
+	}
+}
