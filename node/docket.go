@@ -143,6 +143,7 @@ func (r *room) saveDocket(ctx context.Context) error {
 // in it. What is about another message may come before or after it.
 func (r *room) fileAll(ctx context.Context, page []storage.Entry) (found bool, err error) {
 	var taken []protocol.ID
+	var reports []filed
 	for _, e := range page {
 		h := e.Event.Header()
 		if h.Chain != protocol.Messages {
@@ -150,7 +151,7 @@ func (r *room) fileAll(ctx context.Context, page []storage.Entry) (found bool, e
 		}
 		switch h.Kind {
 		case protocol.KindReport:
-			r.docket.reports, found = append(r.docket.reports, filed{e.Event.ID(), h.Dev}), true
+			reports = append(reports, filed{e.Event.ID(), h.Dev})
 		case protocol.KindRetract:
 			taken = append(taken, h.To)
 		}
@@ -158,15 +159,16 @@ func (r *room) fileAll(ctx context.Context, page []storage.Entry) (found bool, e
 			taken = append(taken, e.Event.ID())
 		}
 	}
-	if found {
-		r.mu.Lock()
-		r.docket.reports = crowdOut(r.docket.reports, reportsMost, func(f filed) protocol.Key {
-			root, _ := r.current().Whose(f.Dev)
-			return root
-		})
-		r.mu.Unlock()
+	if err := r.takeBack(ctx, taken); err != nil {
+		return false, err // the page is read again
 	}
-	return found, r.takeBack(ctx, taken)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.docket.reports = crowdOut(append(r.docket.reports, reports...), reportsMost, func(f filed) protocol.Key {
+		root, _ := r.current().Whose(f.Dev)
+		return root
+	})
+	return len(reports) > 0, nil
 }
 
 func (r *room) hasAbouts(id protocol.ID) bool {
