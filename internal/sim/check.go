@@ -367,7 +367,8 @@ func (c *checker) banned() {
 	o := c.oracle()
 	for _, d := range o.den {
 		t := c.w.Acts[d].Target
-		lifted := slices.ContainsFunc(o.unb, func(u int) bool { return c.w.Acts[u].Target == t && o.past[u][d] && o.rank[u] <= o.rank[d] })
+		lifted := slices.ContainsFunc(o.unb, func(u int) bool { return c.w.Acts[u].Target == t && o.past[u][d] && o.rank[u] <= o.rank[d] }) ||
+			slices.ContainsFunc(o.about[t], func(g int) bool { return o.eff[g] && o.past[g][d] && o.knowing(g, d) })
 		if c.w.Acts[d].Op != authority.Ban || lifted || o.Rank(t) != authority.NoRank || o.rank[d] >= authority.Greeter {
 			continue
 		}
@@ -415,32 +416,57 @@ func (c *checker) silent() {
 			c.junior(max(r, 1), c.w.Acts[i].By)
 		}
 		if c.d.Verdict(i) != authority.Undone {
-			c.fail("%s was hidden by rank %d, and is seen again by the work of others", c.w.Name(i), r)
+			c.fail("%s was hidden by rank %d, and is seen again by the work of juniors", c.w.Name(i), r)
 		}
 		return
 	}
 }
 
-// hides returns the most junior rank of what hides a message under each grant; false
-// where it is a revocation, which an admin's denial may replace.
+// hides returns the most junior rank of what hides a message under each grant, of
+// several the most senior; false where it is a revocation alone, which an admin's denial
+// may replace.
 func (c *checker) hides(i int) (authority.Rank, bool) {
-	m, _ := c.d.Message(i)
-	worst := authority.Founder
-	for g := range c.w.Acts {
-		at := c.d.At[g]
-		if at == authority.None || !m.Past.Has(at) || !(g == 0 && slices.Contains(c.w.Founders, m.By)) && (c.w.Acts[g].Op != authority.Grant || c.w.Acts[g].Target != m.By) {
+	o, worst := c.oracle(), authority.Founder
+	for _, g := range o.about[c.w.Acts[i].By] {
+		if !o.past[i][g] {
 			continue
 		}
-		by := authority.None
-		if c.d.State.Counts(at) {
-			_, by, _ = c.d.State.Judge(&m, true)
-		} else {
-			by = c.d.State.Cause(at)
+		rank := o.silences(g, i)
+		if !o.eff[g] {
+			rank = authority.NoRank
+			if by := c.d.State.Cause(c.d.At[g]); c.d.Graph.At(by).Op != authority.Revoke {
+				rank = c.d.Graph.Acting(by)
+			}
 		}
-		if by == authority.None || c.d.Graph.At(by).Op == authority.Revoke {
+		if rank == authority.NoRank {
 			return 0, false
 		}
-		worst = max(worst, c.d.Graph.Acting(by))
+		worst = max(worst, rank)
 	}
 	return worst, true
+}
+
+// silences returns the most senior rank of the denials, mutes and leaves that keep a
+// message from resting on a grant, or NoRank.
+func (o *Oracle) silences(g, m int) authority.Rank {
+	who, senior := o.w.Acts[m].By, authority.NoRank
+	for _, d := range o.den {
+		if !o.bears(d, g, who) {
+			continue
+		}
+		if o.past[g][d] && !o.knowing(g, d) || !o.past[g][d] && !o.w.spares(o.w.Acts[d].Cut, m) {
+			senior = min(senior, o.rank[d])
+		}
+	}
+	for _, d := range o.mut {
+		if one := (&Oracle{w: o.w, past: o.past, rank: o.rank, mut: []int{d}, unm: o.unm}); one.muted(g, m, who) {
+			senior = min(senior, o.rank[d])
+		}
+	}
+	for _, l := range o.lv {
+		if o.w.Acts[l].By == who && o.rank[l] <= o.granted(g) && !o.past[g][l] && o.past[m][l] {
+			senior = min(senior, o.rank[l])
+		}
+	}
+	return senior
 }

@@ -9,6 +9,11 @@ import (
 	"github.com/p2pchat/p2pchat/protocol/authority"
 )
 
+// taught are seeds that showed a property to claim too much: a ban that a senior's grant
+// had made up for, before a third party's remove was undone; and a message hidden by a
+// revocation, in whose place an admin's cut came.
+var taught = []uint64{318_856, 617_200}
+
 // TestRandomWorlds compares the rule with its second implementation and checks its
 // properties (see [sim.Check]) in as many worlds as fit into a test run. Long runs are
 // made with internal/authority-sim; docs/results/authority.txt has the last one.
@@ -18,7 +23,10 @@ func TestRandomWorlds(t *testing.T) {
 		worlds = 3_000
 	}
 	failed := 0
-	for seed := range worlds {
+	for seed := range worlds + uint64(len(taught)) {
+		if seed >= worlds {
+			seed = taught[seed-worlds]
+		}
 		for _, wrong := range sim.Check(seed) {
 			t.Errorf("seed %d: %s", seed, wrong)
 			failed++
