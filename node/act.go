@@ -88,15 +88,23 @@ func (r *room) complete(ctx context.Context, events []protocol.Verified, commit 
 		acts = append(acts, r.act(v.ID()))
 	}
 	r.mu.Unlock()
-	for _, v := range events {
-		if k := v.Header().Kind; k == protocol.KindRemove || k == protocol.KindBan {
-			if err := r.rotateAfter(ctx, k); err != nil { // the next who sends does it
-				r.n.log.Warn("rotate", "group", protocol.Short(r.group.Text(protocol.GroupPrefix)), "err", err)
-			}
-			break
-		}
+	if err := r.gone(ctx, events); err != nil {
+		r.n.log.Warn("rotate after a removal", "err", err) // who sends next rotates
 	}
 	return acts, nil
+}
+
+// gone starts the epoch that somebody's going calls for. Who is only demoted stays in
+// the group and may find it.
+func (r *room) gone(ctx context.Context, events []protocol.Verified) error {
+	switch kind := events[0].Header().Kind; {
+	case kind != protocol.KindRemove && kind != protocol.KindBan:
+		return nil
+	case len(events) > 1:
+		return r.rotate(ctx, false, nil)
+	default:
+		return r.rotateAfter(ctx, kind)
+	}
 }
 
 // standing returns this person's place, if it lets them issue a kind. The caller
