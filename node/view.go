@@ -184,6 +184,10 @@ func (r *room) line(e storage.Entry) (Message, bool) {
 // retraction says that a message was taken back, and by whom. The caller holds mu.
 func (r *room) retraction(m *Message, by protocol.Verified) {
 	m.Retracted, m.RetractedBy = true, r.person(by.Header().Dev)
+	m.Unreadable = "taken back by its author"
+	if m.RetractedBy.Key != m.From.Key {
+		m.Unreadable = "taken back by " + m.RetractedBy.label()
+	}
 	if ep := r.keys.byTag[by.Header().Epoch]; ep != nil {
 		if c, err := ep.OpenMessage(by); err == nil {
 			m.Reason = c.Text
