@@ -130,6 +130,7 @@ func nextSteps() []step {
 		{local.ErrInterrupted, "p2pchat log GROUP -n 5, to see whether it was done"},
 		{local.ErrClosing, "the same again"},
 		{node.ErrListen, "the same with another address: --listen /ip4/0.0.0.0/tcp/0"},
+		{node.ErrApproval, "p2pchat join LINK again, once somebody there typed p2pchat request approve GROUP YOUR-NAME"},
 		{node.ErrNoAdmitter, "ask the one who invited you to run p2pchat daemon, then p2pchat join LINK --wait 5m"},
 		{node.ErrRefused, "ask for a new link: p2pchat invite create GROUP"},
 		{node.ErrNotAllowed, "p2pchat members GROUP, to see who may"},

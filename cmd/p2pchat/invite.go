@@ -33,7 +33,11 @@ func newInviteCreate(a *app) *cobra.Command {
 		Long: `Create prints a link on stdout. Whoever has it may join until it expires or is used
 up, while somebody who may admit is online. Unless --expire, --uses or --role say
 otherwise, anybody with the link may join as a member for 7 days, any number of
-people.`,
+people.
+
+With --approve who comes with the link waits until a person says yes: request list.
+With --issuer-admits only your own devices admit, so that --uses is exact even while
+the group is split in two.`,
 		Example: `  p2pchat invite create "Hiking club" --expire 2d --uses 1`,
 		Args:    args(1, 1, "GROUP"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -48,6 +52,8 @@ people.`,
 	cmd.Flags().StringVar(&in.Role, "role", "member", "what who joins becomes: admin, moderator, greeter or member")
 	cmd.Flags().Var(&expire, "expire", "how long the link is good, like 12h, 7d or 2w")
 	cmd.Flags().Uint32Var(&in.Uses, "uses", 0, "how many may join with it; 0 is any number")
+	cmd.Flags().BoolVar(&in.Approve, "approve", false, "a person has to say yes to everybody who joins with it")
+	cmd.Flags().BoolVar(&in.IssuerAdmits, "issuer-admits", false, "only your own devices admit with it")
 	return cmd
 }
 
@@ -114,13 +120,11 @@ func (a *app) runJoin(ctx context.Context, link string, wait span) error {
 				return a.joined(ctx, c, g, "you are already in %s (%s)")
 			}
 		}
-		timed, cancel := context.WithTimeout(ctx, time.Duration(wait))
-		defer cancel()
-		g, err := c.Join(timed, link)
+		g, err := c.Join(ctx, link, time.Duration(wait))
 		if err != nil {
 			return joinError(err, wait)
 		}
-		complete := a.history(timed, c, g)
+		complete := a.history(ctx, c, g)
 		if err := a.joined(ctx, c, g, "joined %s (%s)"); err != nil || complete {
 			return err
 		}
@@ -140,6 +144,9 @@ func (a *app) joined(ctx context.Context, c *local.Client, g local.Group, format
 
 // joinError gives a join that took too long its name.
 func joinError(err error, wait span) error {
+	if errors.Is(err, node.ErrApproval) {
+		return fmt.Errorf("%w; they have your request", node.ErrApproval)
+	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, node.ErrNoAdmitter) {
 		return fmt.Errorf("%w within %v", node.ErrNoAdmitter, &wait)
 	}

@@ -92,9 +92,9 @@ func (c *Client) Group(ctx context.Context, ref string) (Group, error) {
 	return get[Group](ctx, c, about("/v1/group", ref))
 }
 
-// CreateGroup makes a group.
-func (c *Client) CreateGroup(ctx context.Context, name string) (Group, error) {
-	return post[Group](ctx, c, "/v1/groups", false, NewGroup{Name: name})
+// CreateGroup makes a group, with those as founders, too, who consented.
+func (c *Client) CreateGroup(ctx context.Context, name string, consents ...string) (Group, error) {
+	return post[Group](ctx, c, "/v1/groups", false, NewGroup{Name: name, Consents: consents})
 }
 
 // Invite makes an invitation.
@@ -102,11 +102,17 @@ func (c *Client) Invite(ctx context.Context, in NewInvite) (Invite, error) {
 	return post[Invite](ctx, c, "/v1/invite", false, in)
 }
 
-// Join joins the group that a link invites to; ctx bounds it. Joining again does
-// no harm, so a holder that goes away is replaced.
-func (c *Client) Join(ctx context.Context, link string) (Group, error) {
-	return post[Group](ctx, c, "/v1/join", true, Join{Link: link})
+// Join joins the group that a link invites to, and looks for who admits for at most a
+// time. Joining again does no harm, so a holder that goes away is replaced.
+func (c *Client) Join(ctx context.Context, link string, most time.Duration) (Group, error) {
+	ctx, cancel := context.WithTimeout(ctx, most+answerTime)
+	defer cancel()
+	return post[Group](ctx, c, "/v1/join", true, Join{Link: link, Most: most})
 }
+
+// answerTime is how much longer than the time that was asked for a client waits: the
+// holder knows better than a deadline why it did not work.
+const answerTime = 2 * time.Second
 
 // Send stores and sends a text. ErrInterrupted means that it may or may not be
 // stored.

@@ -71,7 +71,26 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/members", lines(s.getMembers))
 	mux.HandleFunc("GET /v1/peers", lines(s.getPeers))
 	mux.HandleFunc("POST /v1/block", ask(s.postBlock))
+	s.moderation(mux)
 	return mux
+}
+
+// moderation are the routes by which a group is governed.
+func (s *server) moderation(mux *http.ServeMux) {
+	s.deeds(mux)
+	mux.HandleFunc("GET /v1/audit", lines(s.getAudit))
+	mux.HandleFunc("GET /v1/former", lines(s.getFormer))
+	mux.HandleFunc("GET /v1/settings", answer(s.getSettings))
+	mux.HandleFunc("POST /v1/settings", ask(s.postSettings))
+	mux.HandleFunc("GET /v1/invites", lines(s.getInvites))
+	mux.HandleFunc("GET /v1/requests", lines(s.getRequests))
+	mux.HandleFunc("POST /v1/request/deny", ask(s.postDeny))
+	mux.HandleFunc("GET /v1/reports", lines(s.getReports))
+	mux.HandleFunc("GET /v1/successors", lines(s.getSuccessors))
+	mux.HandleFunc("POST /v1/successor", ask(s.postSuccessor))
+	mux.HandleFunc("POST /v1/move", ask(s.postMove))
+	mux.HandleFunc("POST /v1/plan", ask(s.postPlan))
+	mux.HandleFunc("POST /v1/agree", ask(s.postAgree))
 }
 
 // answer makes a handler of a function that answers with one object.
@@ -178,7 +197,7 @@ func (s *server) getGroup(r *http.Request) (Group, error) {
 }
 
 func (s *server) postGroup(ctx context.Context, in NewGroup) (Group, error) {
-	id, err := s.node.CreateGroup(ctx, in.Name)
+	id, err := s.node.CreateGroup(ctx, in.Name, in.Consents...)
 	if err != nil {
 		return Group{}, err
 	}
@@ -191,10 +210,10 @@ func (s *server) postInvite(ctx context.Context, in NewInvite) (Invite, error) {
 	if err != nil {
 		return Invite{}, err
 	}
-	o := node.InviteOptions{Expiry: in.Expiry, Uses: in.Uses}
+	o := node.InviteOptions{Expiry: in.Expiry, Uses: in.Uses, Approve: in.Approve, IssuerAdmits: in.IssuerAdmits}
 	if in.Role != "" {
-		if o.Rank, err = protocol.ParseRank(in.Role); err != nil {
-			return Invite{}, fmt.Errorf("%w: %w", ErrBadRequest, err)
+		if o.Rank, err = parseRole(in.Role); err != nil {
+			return Invite{}, err
 		}
 	}
 	link, err := s.node.Invite(ctx, g.ID, o)
@@ -204,7 +223,9 @@ func (s *server) postInvite(ctx context.Context, in NewInvite) (Invite, error) {
 func (s *server) postJoin(ctx context.Context, in Join) (Group, error) {
 	ctx, cancel := s.waiting(ctx)
 	defer cancel()
-	id, err := s.node.Join(ctx, in.Link)
+	timed, stop := context.WithTimeout(ctx, in.Most)
+	defer stop()
+	id, err := s.node.Join(timed, in.Link)
 	if err != nil {
 		return Group{}, cut(ctx, err)
 	}
@@ -242,16 +263,7 @@ func (s *server) postWait(ctx context.Context, in Wait) (Waited, error) {
 }
 
 func (s *server) getMembers(r *http.Request) ([]Member, error) {
-	id, err := s.find(r.FormValue("group"))
-	if err != nil {
-		return nil, err
-	}
-	members, err := s.node.Members(id)
-	var out []Member
-	for _, m := range members {
-		out = append(out, newMember(m))
-	}
-	return out, err
+	return listOf(s, r, s.node.Members, newMember)
 }
 
 func (s *server) getPeers(*http.Request) ([]Peer, error) {

@@ -31,12 +31,13 @@ type Group struct {
 	Me      string `json:"me"` // this person's key in the group
 	Members int    `json:"members"`
 	Online  int    `json:"online"`
+	Left    bool   `json:"left,omitempty"` // this person went; the history is here to read
 }
 
 func newGroup(g node.Group) Group {
 	return Group{
 		ID: g.ID.Text(protocol.GroupPrefix), Name: g.Name, Role: g.Rank.String(),
-		Me: g.Me.Text(protocol.PersonPrefix), Members: g.Members, Online: g.Online,
+		Me: g.Me.Text(protocol.PersonPrefix), Members: g.Members, Online: g.Online, Left: g.Left,
 	}
 }
 
@@ -61,13 +62,34 @@ type Message struct {
 	Cursor     uint64    `json:"cursor"`
 	Text       string    `json:"text"`
 	Unreadable string    `json:"unreadable,omitempty"` // why there is no text
+
+	Role        string  `json:"role"`                   // of who wrote it, now; none of who is not in the group
+	Target      *Person `json:"target,omitempty"`       // whom a system line is about, beside From
+	Reason      string  `json:"reason,omitempty"`       // of a system line or of who removed a message
+	Undone      bool    `json:"undone,omitempty"`       // it does not count
+	Late        bool    `json:"late,omitempty"`         // it came after what should have been after it
+	Retracted   bool    `json:"retracted,omitempty"`    // it was removed or taken back
+	RetractedBy *Person `json:"retracted_by,omitempty"` // and who did
+	Hidden      string  `json:"hidden,omitempty"`       // why others are not shown this message of one's own
 }
 
 func newMessage(m node.Message) *Message {
 	return &Message{
 		ID: m.ID.Text(protocol.EventPrefix), Group: m.Group.Text(protocol.GroupPrefix), Kind: m.Kind,
 		From: newPerson(m.From), Time: m.Time.UTC(), Cursor: m.Cursor, Text: m.Text, Unreadable: m.Unreadable,
+		Role: m.Rank.String(), Target: somebody(m.Target), Reason: m.Reason, Undone: m.Undone, Late: m.Late,
+		Retracted: m.Retracted, RetractedBy: somebody(m.RetractedBy), Hidden: m.Hidden,
 	}
+}
+
+// System says whether a line is about the group itself: nobody said it.
+func (m Message) System() bool {
+	switch m.Kind {
+	case "created", "joined", "named", "removed", "banned", "unbanned", "muted", "unmuted", "left", "role", "set",
+		"revoked", "successor":
+		return true
+	}
+	return false
 }
 
 // Member is a person in a group.
@@ -78,12 +100,18 @@ type Member struct {
 	Online  bool     `json:"online"`
 	Me      bool     `json:"me"`
 	Blocked bool     `json:"blocked"`
+	Muted   bool     `json:"muted"`          // for everybody
+	Went    *Act     `json:"went,omitempty"` // of a former member: by what
 }
 
 func newMember(m node.Member) Member {
 	out := Member{
 		Person: newPerson(m.Person), Role: m.Rank.String(), Devices: []string{},
-		Online: m.Online, Me: m.Me, Blocked: m.Blocked,
+		Online: m.Online, Me: m.Me, Blocked: m.Blocked, Muted: m.Muted,
+	}
+	if m.Went != nil {
+		went := newAct(*m.Went)
+		out.Went = &went
 	}
 	for _, d := range m.Devices {
 		out.Devices = append(out.Devices, d.Text(protocol.DevicePrefix))
@@ -160,7 +188,8 @@ func groupIDs(ids []protocol.ID) []string {
 
 // NewGroup asks for a group.
 type NewGroup struct {
-	Name string `json:"name"`
+	Name     string   `json:"name"`
+	Consents []string `json:"consents,omitempty"` // of who founds it, too
 }
 
 // NewInvite asks for an invitation.
@@ -169,6 +198,9 @@ type NewInvite struct {
 	Role   string        `json:"role"`
 	Expiry time.Duration `json:"expiry"` // 0 is the node's default
 	Uses   uint32        `json:"uses"`   // 0 is any number
+
+	Approve      bool `json:"approve"`       // a person has to say yes
+	IssuerAdmits bool `json:"issuer_admits"` // only devices of who makes it admit
 }
 
 // Invite is an invitation.
@@ -179,7 +211,8 @@ type Invite struct {
 
 // Join asks to join the group that a link invites to.
 type Join struct {
-	Link string `json:"link"`
+	Link string        `json:"link"`
+	Most time.Duration `json:"most"` // how long to look for who admits
 }
 
 // NewMessage asks to send a text.
