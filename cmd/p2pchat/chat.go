@@ -57,7 +57,7 @@ type chat struct {
 }
 
 func (a *app) runChat(ctx context.Context, c *local.Client, g local.Group) error {
-	members, err := c.Members(ctx, g.ID)
+	t, err := a.transcript(ctx, c, g)
 	if err != nil {
 		return err
 	}
@@ -66,11 +66,11 @@ func (a *app) runChat(ctx context.Context, c *local.Client, g local.Group) error
 		return err
 	}
 	ch := &chat{
-		a: a, c: c, group: g, lines: newTranscript(a, members),
+		a: a, c: c, group: g, lines: t,
 		sent: map[string]bool{}, echo: isTerminal(a.stdin) && isTerminal(a.stdout) && !a.json,
 	}
 	for _, m := range history {
-		ch.lines.know(m.From)
+		ch.lines.knowLine(m)
 	}
 	for _, m := range history {
 		if err := ch.lines.print(m); err != nil {

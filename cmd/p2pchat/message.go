@@ -176,6 +176,7 @@ type logOptions struct {
 	after    uint64
 	hasAfter bool
 	messages bool
+	ids      bool
 }
 
 func newLog(a *app) *cobra.Command {
@@ -195,6 +196,9 @@ looking:
 
 waits at most ten seconds until the group has a message.
 
+Before a name, @ marks who is moderator or more senior now, and + a greeter; what stands
+in brackets after a name, the writer did not write.
+
 With --json every line is an object:
 
   id          of the event, evt_…
@@ -204,7 +208,18 @@ With --json every line is an object:
   time        when it was written by its writer's clock, RFC 3339 in UTC
   cursor      its place in the order of arrival on this device, for --after
   text        the message, or what a system line is about
-  unreadable  why there is no text; left out where there is`,
+  role        of who wrote it, now: founder to member, or none
+
+and these where they apply:
+
+  unreadable    why there is no text
+  target        whom a system line is about: name and key
+  reason        why it was done, or a message removed
+  undone        true: it does not count
+  late          true: it came later than its time says
+  retracted     true: it was removed or taken back
+  retracted_by  who removed it: name and key
+  hidden        why others are not shown this message of yours`,
 		Args: args(1, 1, "GROUP"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.hasAfter = cmd.Flags().Changed("after")
@@ -219,6 +234,7 @@ With --json every line is an object:
 	f.BoolVarP(&o.follow, "follow", "f", false, "print new lines as they arrive")
 	f.Var(&o.timeout, "timeout", "end --follow after this long")
 	f.Uint64Var(&o.after, "after", 0, "with --follow: start after the line with this `cursor`")
+	f.BoolVar(&o.ids, "ids", false, "print the short id before each message, for remove-message and report")
 	f.BoolVar(&o.messages, "messages", false, "leave out and do not count system lines")
 	return cmd
 }
@@ -246,11 +262,11 @@ func (a *app) runLog(ctx context.Context, group string, o logOptions) error {
 		if err != nil {
 			return err
 		}
-		members, err := c.Members(ctx, g.ID)
+		t, err := a.transcript(ctx, c, g)
 		if err != nil {
 			return err
 		}
-		t := newTranscript(a, members)
+		t.ids = o.ids
 		if o.follow {
 			return a.followLog(ctx, c, g, t, o)
 		}
@@ -273,7 +289,7 @@ func (a *app) lastLog(ctx context.Context, c *local.Client, g local.Group, t *tr
 	}
 	var out []local.Message
 	for _, m := range lines {
-		t.know(m.From) // before the first is printed: a later one may share its name
+		t.knowLine(m) // before the first is printed: a later one may share its name
 		if o.wanted(m) {
 			out = append(out, m)
 		}

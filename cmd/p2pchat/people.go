@@ -47,34 +47,76 @@ others know you differs from group to group: p2pchat group show GROUP.`,
 }
 
 func newMembers(a *app) *cobra.Command {
-	return &cobra.Command{
+	var former bool
+	cmd := &cobra.Command{
 		Use:   "members GROUP",
 		Short: "List who is in a group",
 		Long: `Members lists who is in a group, the most senior first. KEY begins what identifies a
-person in this group, which a name does not; block takes it.`,
-		Args: args(1, 1, "GROUP"),
+person in this group, which a name does not; every command that takes a NAME takes it.
+With --former it lists who was in the group and is not any more.`,
+		Example: "  p2pchat members \"Hiking club\"\n  p2pchat members \"Hiking club\" --former",
+		Args:    args(1, 1, "GROUP"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), "members", false, func(c *local.Client) error {
-				members, err := c.Members(cmd.Context(), args[0])
-				if err != nil {
-					return err
+			return a.inGroup(cmd.Context(), "members", args[0], func(c *local.Client, g local.Group) error {
+				if former {
+					return a.listFormer(cmd.Context(), c, g)
 				}
-				h, err := c.Holder(cmd.Context())
-				if err != nil {
-					return err
-				}
-				return printList(a, members, "NAME\tROLE\tKEY\tSTATE", func(m local.Member) []string {
-					m.Online = m.Online && (!m.Me || h.Lasting) // for a moment is not online
-					return []string{cleanName(m.Name), m.Role, protocol.Short(m.Key), memberState(m)}
-				})
+				return a.listMembers(cmd.Context(), c, g)
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&former, "former", false, "who left, was removed or is banned")
+	return cmd
+}
+
+func (a *app) listMembers(ctx context.Context, c *local.Client, g local.Group) error {
+	members, err := c.Members(ctx, g.ID)
+	if err != nil {
+		return err
+	}
+	h, err := c.Holder(ctx)
+	if err != nil {
+		return err
+	}
+	return printList(a, members, "NAME\tROLE\tKEY\tSTATE", func(m local.Member) []string {
+		m.Online = m.Online && (!m.Me || h.Lasting) // for a moment is not online
+		return []string{cleanName(m.Name), m.Role, protocol.Short(m.Key), memberState(m)}
+	})
+}
+
+func (a *app) listFormer(ctx context.Context, c *local.Client, g local.Group) error {
+	members, err := c.Former(ctx, g.ID)
+	if err != nil {
+		return err
+	}
+	if len(members) == 0 {
+		a.note("nobody left or was removed")
+		return nil
+	}
+	t := newTranscript(a, members)
+	return printList(a, members, "NAME\tKEY\tHOW", func(m local.Member) []string {
+		return []string{cleanName(m.Name), protocol.Short(m.Key), went(m, t.who)}
+	})
+}
+
+// went says how a former member went.
+func went(m local.Member, who func(local.Person) string) string {
+	if m.Went == nil {
+		return ""
+	}
+	how := map[string]string{"leave": "left", "remove": "removed", "ban": "banned"}[m.Went.Kind]
+	if how == "" { // what let them in was undone
+		how = "admission undone"
+	}
+	if m.Went.By.Key != m.Key {
+		how += " by " + who(m.Went.By)
+	}
+	return how + colon(reasonOf(*m.Went))
 }
 
 func memberState(m local.Member) string {
 	var s []string
-	for _, word := range []string{yes(m.Me, "you"), yes(m.Online, "online"), yes(m.Blocked, "blocked")} {
+	for _, word := range []string{yes(m.Me, "you"), yes(m.Online, "online"), yes(m.Muted, "muted"), yes(m.Blocked, "blocked")} {
 		if word != "" {
 			s = append(s, word)
 		}

@@ -48,6 +48,8 @@ func newRoot(a *app) *cobra.Command {
 	a.addFlags(root.PersistentFlags())
 	root.AddCommand(newInit(a), newWhoami(a), newGroup(a), newInvite(a), newJoin(a), newSend(a), newLog(a),
 		newChat(a), newMembers(a), newPeers(a), newBlock(a), newStatus(a), newDaemon(a), newDemo(a), newVersion(a))
+	root.AddCommand(newRole(a), newKick(a), newBan(a), newUnban(a), newMute(a), newUnmute(a), newLeave(a),
+		newRemoveMessage(a), newAudit(a))
 	root.SetHelpCommand(newHelp())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{cmd: cmd.CommandPath(), err: flagError(err)}
@@ -68,7 +70,8 @@ func checkSubcommand(cmd *cobra.Command, args []string) error {
 	if !cmd.HasSubCommands() {
 		return nil
 	}
-	if rest := cmd.Flags().Args(); len(rest) > 0 {
+	takesMore := cmd.HasParent() && cmd.Runnable() // report GROUP ID
+	if rest := cmd.Flags().Args(); len(rest) > 0 && !(takesMore && cmd.ValidateArgs(rest) == nil) {
 		return usagef(cmd, "unknown command %q for %q; there are: %s", rest[0], cmd.CommandPath(), subcommands(cmd))
 	}
 	asked := slices.Contains(args, "--help") || slices.Contains(args, "-h")
@@ -139,6 +142,17 @@ func args(least, most int, what string) cobra.PositionalArgs {
 			return usagef(cmd, "unexpected %q; a name with spaces needs quotes", got[most])
 		}
 		return nil
+	}
+}
+
+// names checks that there is exactly one argument for each name.
+func names(all ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, got []string) error {
+		missing := ""
+		if len(got) < len(all) {
+			missing = all[len(got)]
+		}
+		return args(len(all), len(all), missing)(cmd, got)
 	}
 }
 
