@@ -16,42 +16,51 @@ import (
 func newGroup(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "group",
-		Short: "Create, list and show groups",
+		Short: "Create, list, show and change groups",
 	}
-	cmd.AddCommand(newGroupCreate(a), newGroupList(a), newGroupShow(a))
+	cmd.AddCommand(newGroupCreate(a), newGroupList(a), newGroupShow(a), newGroupSet(a), newGroupSuccessor(a),
+		newGroupMove(a), newGroupPlan(a), newGroupCofound(a))
 	return cmd
 }
 
 func newGroupCreate(a *app) *cobra.Command {
-	return &cobra.Command{
+	var consents []string
+	cmd := &cobra.Command{
 		Use:     "create NAME",
 		Short:   "Start a group",
-		Example: `  p2pchat group create "Hiking club"`,
+		Example: "  p2pchat group create \"Hiking club\"\n  p2pchat group create \"Hiking club\" --cofounder CONSENT",
 		Long: `Create starts a group with you as its founder. Its name is for people: one line, not
-beginning with grp_. Two groups may share a name; their ids tell them apart.`,
+beginning with grp_. Two groups may share a name; their ids tell them apart.
+
+Founders are equals whom nobody can remove, so it takes their consent: see group plan.`,
 		Args: args(1, 1, "the group's NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			name, err := checkGroupName(args[0])
-			if err != nil {
-				return &nextError{err, `p2pchat group create "A name"`}
-			}
-			if err := a.needProfile(ctx); err != nil {
-				return err
-			}
-			return a.with(ctx, "group create", false, func(c *local.Client) error {
-				g, err := c.CreateGroup(ctx, name)
-				if err != nil {
-					return err
-				}
-				if err := a.print(g, "%s created (%s)", cleanName(g.Name), g.ID); err != nil {
-					return err
-				}
-				a.note("next: p2pchat invite create %s", typed(ctx, c, g))
-				return nil
-			})
+			return a.createGroup(cmd.Context(), args[0], consents)
 		},
 	}
+	cmd.Flags().StringArrayVar(&consents, "cofounder", nil, "`consent` of another founder, as group cofound prints it; repeatable")
+	return cmd
+}
+
+func (a *app) createGroup(ctx context.Context, name string, consents []string) error {
+	name, err := checkGroupName(name)
+	if err != nil {
+		return &nextError{err, `p2pchat group create "A name"`}
+	}
+	if err := a.needProfile(ctx); err != nil {
+		return err
+	}
+	return a.with(ctx, "group create", false, func(c *local.Client) error {
+		g, err := c.CreateGroup(ctx, name, consents...)
+		if err != nil {
+			return err
+		}
+		if err := a.print(g, "%s created (%s)", cleanName(g.Name), g.ID); err != nil {
+			return err
+		}
+		a.note("next: p2pchat invite create %s", typed(ctx, c, g))
+		return nil
+	})
 }
 
 // checkGroupName refuses also what could be taken for the id of a group.
@@ -110,38 +119,68 @@ func newGroupList(a *app) *cobra.Command {
 					if h.Lasting {
 						online = strconv.Itoa(g.Online)
 					}
-					return []string{cleanName(g.Name), protocol.Short(g.ID), g.Role, strconv.Itoa(g.Members), online}
+					return []string{cleanName(g.Name), protocol.Short(g.ID), role(g), strconv.Itoa(g.Members), online}
 				})
 			})
 		},
 	}
 }
 
+// role is one's role in a group, or how there is none.
+func role(g local.Group) string {
+	if g.Left {
+		return "left"
+	}
+	return g.Role
+}
+
+// shown is what group show prints.
+type shown struct {
+	local.Group
+	Settings   local.Settings    `json:"settings"`
+	Successors []local.Successor `json:"successors"`
+}
+
 func newGroupShow(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show GROUP",
 		Short: "Show a group",
-		Long:  "Show a group. GROUP is its name, if no other group has it, the short id of the list, or the id.",
-		Args:  args(1, 1, "GROUP"),
+		Long: `Show a group, what it has agreed on (group set) and which groups it may move to (group
+move). GROUP is its name, if no other group has it, the short id of the list, or the
+id.`,
+		Example: `  p2pchat group show "Hiking club"`,
+		Args:    args(1, 1, "GROUP"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), "group show", false, func(c *local.Client) error {
-				g, err := c.Group(cmd.Context(), args[0])
-				if err != nil {
-					return err
-				}
-				h, err := c.Holder(cmd.Context())
-				if err != nil {
-					return err
-				}
-				return a.print(g, "%s", describe(g, h))
+			return a.inGroup(cmd.Context(), "group show", args[0], func(c *local.Client, g local.Group) error {
+				return a.showGroup(cmd.Context(), c, g)
 			})
 		},
 	}
 }
 
+func (a *app) showGroup(ctx context.Context, c *local.Client, g local.Group) error {
+	h, err := c.Holder(ctx)
+	if err != nil {
+		return err
+	}
+	settings, err := c.Settings(ctx, g.ID)
+	if err != nil {
+		return err
+	}
+	successors, err := c.Successors(ctx, g.ID)
+	if err != nil {
+		return err
+	}
+	text := describe(g, h) + settingsText(settings)
+	for _, s := range successors {
+		text += "\nmove to  " + successorText(s)
+	}
+	return a.print(shown{g, settings, successors}, "%s", text)
+}
+
 func describe(g local.Group, h local.Holder) string {
 	return fmt.Sprintf("name     %s\nid       %s\nyou are  %s, %s\nmembers  %s",
-		cleanName(g.Name), g.ID, g.Me, g.Role, attendance(g, h))
+		cleanName(g.Name), g.ID, g.Me, role(g), attendance(g, h))
 }
 
 // attendance says who is online, if the one who holds the profile stays long
