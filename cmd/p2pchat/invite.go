@@ -20,7 +20,7 @@ func newInvite(a *app) *cobra.Command {
 		Use:   "invite",
 		Short: "Invite people to a group",
 	}
-	cmd.AddCommand(newInviteCreate(a))
+	cmd.AddCommand(newInviteCreate(a), newInviteList(a), newInviteRevoke(a))
 	return cmd
 }
 
