@@ -125,6 +125,7 @@ func nextSteps() []step {
 		{profile.ErrName, "p2pchat init --name YOUR-NAME"},
 		{protocol.ErrBadPhrase, "p2pchat init --name YOUR-NAME --phrase-stdin, with the 24 words as they were printed"},
 		{protocol.ErrBadLink, "p2pchat join LINK, with the whole link in one piece; a member makes one with p2pchat invite create GROUP"},
+		{node.ErrBadPlan, `p2pchat group plan "A name", and begin again with what it prints, in one piece`},
 		{protocol.ErrTooLarge, "split it; what is long goes line by line: p2pchat send GROUP - < FILE"},
 		{protocol.ErrNotText, `p2pchat send GROUP "some text"`},
 		{local.ErrInterrupted, "p2pchat log GROUP -n 5, to see whether it was done"},

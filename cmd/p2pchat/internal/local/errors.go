@@ -39,6 +39,7 @@ func codes() []codeOf {
 		{"no-admitter", node.ErrNoAdmitter},
 		{"refused", node.ErrRefused},
 		{"closed", node.ErrClosed},
+		{"bad-plan", node.ErrBadPlan},
 		{"bad-link", protocol.ErrBadLink},
 		{"bad-id", protocol.ErrBadID},
 		{"too-large", protocol.ErrTooLarge},

@@ -19,7 +19,7 @@ type Report struct {
 	Author     *Person   `json:"author,omitempty"`
 	Said       string    `json:"said"`     // verbatim, where it can be read here
 	Verified   bool      `json:"verified"` // the author's signature is here and holds
-	State      string    `json:"state"`    // "open", "resolved" or "dismissed"
+	State      string    `json:"state"`    // "open", "resolved", "dismissed", or "closed": which is sealed to others
 	ClosedBy   *Person   `json:"closed_by,omitempty"`
 	Note       string    `json:"note,omitempty"`
 	Unreadable string    `json:"unreadable,omitempty"` // why there is no content
