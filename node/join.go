@@ -73,7 +73,7 @@ func (n *Node) Join(ctx context.Context, text string) (protocol.ID, error) {
 	if err != nil {
 		return protocol.ID{}, err
 	}
-	if r, err := n.room(link.Group); err == nil && r.isMember(r.me.Dev()) {
+	if r, err := n.room(link.Group); err == nil && r.stillIn(ctx) {
 		return link.Group, nil
 	}
 	var last error

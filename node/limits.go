@@ -60,6 +60,8 @@ const (
 	// admission stays in everybody's control log for good.
 	grantsPerSecond = 2
 	grantsBurst     = 100
+	// stillInMost is how long joining a group that one is in waits to hear otherwise.
+	stillInMost = 3 * time.Second
 	// settleMost is how long a newcomer waits for the history of who admitted it
 	// before it asks others as well: a welcome may be invented.
 	settleMost = 15 * time.Second

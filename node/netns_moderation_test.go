@@ -33,7 +33,7 @@ func (p *Person) Roster(group protocol.ID, out *[]string) error {
 func (p *Person) Undone(group protocol.ID, out *[]string) error {
 	list, err := p.n.Audit(group)
 	for _, a := range list {
-		if a.Undone != nil {
+		if a.Undone != nil && a.Kind != protocol.KindRekey.String() {
 			*out = append(*out, fmt.Sprintf("%s %s %s by %s", a.By.Name, a.Kind, a.Target.Name, a.Undone.By.Name))
 		}
 	}

@@ -20,7 +20,7 @@ func (r *room) serve(ctx context.Context, w *wire, have *holding) error {
 	r.mu.Lock()
 	mine := r.tips()
 	r.mu.Unlock()
-	if err := r.serveControl(ctx, out, have, mine); err != nil {
+	if err := r.serveControl(ctx, out, have, mine, nil); err != nil {
 		return err
 	}
 	if err := r.serveRecords(out, have); err != nil {
@@ -87,8 +87,8 @@ func (r *room) lacking(ctx context.Context, mine []tip, theirs []protocol.Tip) (
 }
 
 // serveControl sends the control events that the other side lacks, each after what
-// it cites.
-func (r *room) serveControl(ctx context.Context, out *sender, have *holding, mine []protocol.Tip) error {
+// it cites; of a past only, where one is given.
+func (r *room) serveControl(ctx context.Context, out *sender, have *holding, mine []protocol.Tip, only *protocol.Past) error {
 	from := make(map[protocol.Key]uint64)
 	for _, chain := range chainsOf(mine, protocol.Control) {
 		seq, err := r.lacking(ctx, chain, have.tips[chain[0].key()])
@@ -113,7 +113,7 @@ func (r *room) serveControl(ctx context.Context, out *sender, have *holding, min
 	r.mu.Unlock()
 	for v := range all {
 		h := v.Header()
-		if seq, ok := from[h.Dev]; !ok || h.Seq < seq || h.Seq > durable[h.Dev] {
+		if seq, ok := from[h.Dev]; !ok || h.Seq < seq || h.Seq > durable[h.Dev] || only != nil && !only.Has(v.ID()) {
 			continue
 		}
 		if err := out.add(v.Wire()); err != nil {

@@ -227,8 +227,10 @@ func (n *Node) serveSync(ctx context.Context, w *wire) error {
 	if err != nil {
 		return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedUnknown})
 	}
-	if dev, ok := n.peers.proved(p, r.group); !ok || !r.isMember(dev) {
+	if dev, ok := n.peers.proved(p, r.group); !ok {
 		return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedUnknown})
+	} else if !r.isMember(dev) {
+		return r.bid(ctx, w, dev)
 	}
 	open := r.open()
 	reply := open

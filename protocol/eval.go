@@ -135,14 +135,17 @@ func (r *Roster) Cause(id ID) (ID, bool) {
 	return r.id(r.state.Cause(i))
 }
 
-// Ended returns what ended somebody's place in the group: who removed them, or that
-// they left.
+// Ended returns what ended somebody's place in the group: who removed them or who
+// admitted them, or that they left.
 func (r *Roster) Ended(root Key) (ID, bool) {
 	who, ok := r.set.people.byKey[root]
 	if !ok {
 		return ID{}, false
 	}
-	return r.id(r.state.Ended(who))
+	if id, ok := r.id(r.state.Ended(who)); ok {
+		return id, true
+	}
+	return r.id(r.state.Voided(who))
 }
 
 // Muted returns the mute that keeps somebody from speaking now.

@@ -255,6 +255,16 @@ func (s *State) Ended(who int32) int32 {
 	return by
 }
 
+// Voided returns what undid a grant to somebody that does not count, or None.
+func (s *State) Voided(who int32) int32 {
+	for _, i := range s.g.grants[who] {
+		if !s.Counts(i) {
+			return s.Cause(i)
+		}
+	}
+	return None
+}
+
 // People returns everybody who ever was granted something, founders included.
 func (s *State) People() []int32 {
 	out := make([]int32, 0, len(s.g.grants))

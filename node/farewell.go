@@ -1,0 +1,79 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// Who was removed while they were away is told so by whoever they ask first: they get
+// the act that ended their place, and what its author had seen, for which they were
+// still a member. They get nothing later, and no message.
+
+// bid answers the sync of a device that is no member's any more.
+func (r *room) bid(ctx context.Context, w *wire, dev protocol.Key) error {
+	past := r.farewell(dev)
+	if past == nil {
+		return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedUnknown})
+	}
+	// Digests that nobody's own are equal to, so that the other side goes on.
+	if err := w.send(protocol.FrameOpen, protocol.Open{Group: r.group, Tips: r.group, Records: r.group}); err != nil {
+		return err
+	}
+	have, err := w.readHave()
+	if err != nil {
+		return err
+	}
+	out := &sender{wire: w, kind: protocol.FrameEvents}
+	if err := r.serveControl(ctx, out, have, r.log.Tips(), past); err != nil {
+		return err
+	}
+	return w.send(protocol.FrameDone, struct{}{})
+}
+
+// farewell returns what who owned a device may still know, nil if they never were in
+// the group.
+func (r *room) farewell(dev protocol.Key) *protocol.Past {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	root, ok := r.current().Whose(dev)
+	if !ok {
+		return nil
+	}
+	end, ok := r.current().Ended(root)
+	if !ok {
+		return nil
+	}
+	past, err := r.set.Past([]protocol.ID{end})
+	if err != nil {
+		return nil
+	}
+	return past
+}
+
+// stillIn says whether this person is in the group, as far as can be found out at
+// once: who was removed while away may not have heard of it.
+func (r *room) stillIn(ctx context.Context) bool {
+	if !r.isMember(r.me.Dev()) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, stillInMost)
+	defer cancel()
+	for began := r.n.now(); ; {
+		changed := r.n.peers.changes()
+		if !r.isMember(r.me.Dev()) || r.lastSync().After(began.Add(-2*syncQuiet)) {
+			break
+		}
+		r.poke()
+		select {
+		case <-changed:
+		case <-time.After(syncTick):
+		case <-r.n.ctx.Done():
+			return false
+		case <-ctx.Done():
+			return r.isMember(r.me.Dev())
+		}
+	}
+	return r.isMember(r.me.Dev())
+}
