@@ -106,7 +106,7 @@ func (r *room) askAnew() {
 // a time. The keeper calls it, and does not wait: a peer may be slow on purpose.
 func (r *room) askForKeys() {
 	r.mu.Lock()
-	none := len(r.missing()) == 0
+	none := len(r.missing()) == 0 && len(r.bodiless) == 0
 	r.mu.Unlock()
 	if none {
 		return
@@ -129,7 +129,10 @@ func (r *room) askForKeys() {
 // askPeer asks one member.
 func (r *room) askPeer(ctx context.Context, p peer.ID) {
 	list := r.due()
-	if len(list) == 0 {
+	r.mu.Lock()
+	bodies := len(r.bodiless)
+	r.mu.Unlock()
+	if len(list)+bodies == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
@@ -146,15 +149,19 @@ func (r *room) askPeer(ctx context.Context, p peer.ID) {
 	}
 }
 
-// askOn runs the asker's side of a key stream. One request is kept for the secrets.
+// askOn runs the asker's side of a key stream. One request is kept for the secrets, and
+// one for bodies.
 func (r *room) askOn(ctx context.Context, w *wire, list []wanted) error {
-	left := wantsServed - 1
+	left := wantsServed - 2
 	for _, want := range list {
 		if err := r.findWrap(w, want, &left); err != nil {
 			return err
 		}
 	}
-	return r.askSecrets(ctx, w, list)
+	if err := r.askSecrets(ctx, w, list); err != nil {
+		return err
+	}
+	return r.askBodies(ctx, w)
 }
 
 // findWrap looks for the chunk with this device's wrap: chunks are sorted by device,
@@ -341,6 +348,9 @@ func (r *room) serveWant(ctx context.Context, w *wire, asker protocol.Key, want 
 		if err := w.send(protocol.FrameChunks, protocol.Events{List: [][]byte{data}}); err != nil {
 			return err
 		}
+	}
+	if err := r.serveBodies(ctx, w, want.Bodies); err != nil {
+		return err
 	}
 	if list := r.secretsFor(asker, want.Epochs); len(list) > 0 {
 		sealed, err := protocol.SealKeys(r.group, asker, r.me.Dev(), want.Box, list)

@@ -24,9 +24,10 @@ type docket struct {
 	cursor  uint64     // how far the log was read
 	saved   uint64     // how far that is on disk
 	reports []filed    // oldest first, at most reportsMost
+	removed []filed    // retractions of others' messages, likewise
 }
 
-// filed is a report and the device it is by.
+// filed is a message for the docket and the device it is by.
 type filed struct {
 	ID  protocol.ID  `cbor:"1,keyasint"`
 	Dev protocol.Key `cbor:"3,keyasint"`
@@ -36,6 +37,7 @@ type filed struct {
 type docketState struct {
 	Cursor  uint64  `cbor:"1,keyasint"`
 	Reports []filed `cbor:"3,keyasint"`
+	Removed []filed `cbor:"5,keyasint"`
 }
 
 // spaceDockets holds each group's docket by its id.
@@ -66,7 +68,7 @@ func (r *room) loadDocket(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("docket: %w", err)
 	}
-	r.docket.cursor, r.docket.saved, r.docket.reports = s.Cursor, s.Cursor, s.Reports
+	r.docket.cursor, r.docket.saved, r.docket.reports, r.docket.removed = s.Cursor, s.Cursor, s.Reports, s.Removed
 	return nil
 }
 
@@ -129,7 +131,7 @@ func (r *room) catchUp(ctx context.Context) error {
 
 func (r *room) saveDocket(ctx context.Context) error {
 	d := &r.docket
-	b, err := cbor.Marshal(docketState{d.cursor, d.reports})
+	b, err := cbor.Marshal(docketState{d.cursor, d.reports, d.removed})
 	if err == nil {
 		err = r.n.store.Put(ctx, spaceDockets, r.group.Text(""), b)
 	}
@@ -139,11 +141,11 @@ func (r *room) saveDocket(ctx context.Context) error {
 	return err
 }
 
-// fileAll takes a page of the log into the docket, and says whether there was a report
-// in it. What is about another message may come before or after it.
+// fileAll takes a page of the log into the docket, and says whether there was something
+// to file. What is about another message may come before or after it.
 func (r *room) fileAll(ctx context.Context, page []storage.Entry) (found bool, err error) {
 	var taken []protocol.ID
-	var reports []filed
+	var reports, removed []filed
 	for _, e := range page {
 		h := e.Event.Header()
 		if h.Chain != protocol.Messages {
@@ -154,6 +156,9 @@ func (r *room) fileAll(ctx context.Context, page []storage.Entry) (found bool, e
 			reports = append(reports, filed{e.Event.ID(), h.Dev})
 		case protocol.KindRetract:
 			taken = append(taken, h.To)
+			if !h.Auth.IsZero() {
+				removed = append(removed, filed{e.Event.ID(), h.Dev})
+			}
 		}
 		if r.hasAbouts(e.Event.ID()) {
 			taken = append(taken, e.Event.ID())
@@ -164,11 +169,13 @@ func (r *room) fileAll(ctx context.Context, page []storage.Entry) (found bool, e
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.docket.reports = crowdOut(append(r.docket.reports, reports...), reportsMost, func(f filed) protocol.Key {
+	whose := func(f filed) protocol.Key {
 		root, _ := r.current().Whose(f.Dev)
 		return root
-	})
-	return len(reports) > 0, nil
+	}
+	r.docket.reports = crowdOut(append(r.docket.reports, reports...), reportsMost, whose)
+	r.docket.removed = crowdOut(append(r.docket.removed, removed...), reportsMost, whose)
+	return len(reports)+len(removed) > 0, nil
 }
 
 func (r *room) hasAbouts(id protocol.ID) bool {

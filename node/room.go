@@ -26,33 +26,36 @@ type room struct {
 	me    protocol.Identity
 	log   *storage.Room
 
-	mu      sync.Mutex
-	meta    roomMeta
-	set     *protocol.Set
-	roster  *protocol.Roster // nil where the set is another; see current
-	clock   protocol.Clock
-	keys    keyring
-	chunks  chunkIndex
-	turned  []rotation // epochs that were started here and are not announced yet
-	turn    time.Time  // when this node starts an epoch, if none is fit by then; zero if one is
-	docket  docket
-	abouts  map[storage.Target]bool // messages that retractions and others are about
-	parked  *parking
-	links   links
-	counted counted
-	spared  *simplelru.LRU[pair, bool]
-	recent  *simplelru.LRU[protocol.ID, uint64] // and their times
-	records map[recordSlot]protocol.VerifiedRecord
-	names   map[protocol.Key]string  // by device
-	blocked map[protocol.Key]bool    // identities hidden on this node
-	buckets map[string]*rate.Limiter // by device, or by peer where the device is no member's
-	grants  *rate.Limiter            // admissions by this node
-	lobbies map[protocol.ID]protocol.Secret
-	digest  digestCache
-	acts    actState
-	failed  bool      // an append was refused: what was admitted with it is not stored
-	losses  uint64    // log.Failures when the state was last known to fit the log
-	synced  time.Time // when nothing was missing here that a member had
+	mu     sync.Mutex
+	meta   roomMeta
+	set    *protocol.Set
+	roster *protocol.Roster // nil where the set is another; see current
+	clock  protocol.Clock
+	keys   keyring
+	chunks chunkIndex
+	turned []rotation // epochs that were started here and are not announced yet
+	turn   time.Time  // when this node starts an epoch, if none is fit by then; zero if one is
+	docket docket
+	abouts map[storage.Target]bool // messages that retractions and others are about
+	parked *parking
+	links  links
+	// bodiless are messages that somebody looked at and of which there is an erased
+	// copy only, though nothing says that they should be erased.
+	bodiless map[protocol.ID]bool
+	counted  counted
+	spared   *simplelru.LRU[pair, bool]
+	recent   *simplelru.LRU[protocol.ID, uint64] // and their times
+	records  map[recordSlot]protocol.VerifiedRecord
+	names    map[protocol.Key]string  // by device
+	blocked  map[protocol.Key]bool    // identities hidden on this node
+	buckets  map[string]*rate.Limiter // by device, or by peer where the device is no member's
+	grants   *rate.Limiter            // admissions by this node
+	lobbies  map[protocol.ID]protocol.Secret
+	digest   digestCache
+	acts     actState
+	failed   bool      // an append was refused: what was admitted with it is not stored
+	losses   uint64    // log.Failures when the state was last known to fit the log
+	synced   time.Time // when nothing was missing here that a member had
 
 	topics topics
 	kick   chan struct{} // wakes the keeper
@@ -101,7 +104,7 @@ func (n *Node) openRoom(ctx context.Context, group protocol.ID, meta roomMeta) (
 		return nil, err
 	}
 	r := &room{
-		n: n, group: group, spared: spared, me: n.account.Identity(meta.Tag), log: log, meta: meta,
+		n: n, group: group, spared: spared, bodiless: make(map[protocol.ID]bool), me: n.account.Identity(meta.Tag), log: log, meta: meta,
 		set: protocol.NewSet(group), parked: newParking(), recent: recent,
 		keys: newKeyring(), chunks: newChunkIndex(), records: make(map[recordSlot]protocol.VerifiedRecord),
 		names: make(map[protocol.Key]string), buckets: make(map[string]*rate.Limiter),

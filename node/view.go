@@ -188,11 +188,20 @@ func (r *room) retraction(m *Message, by protocol.Verified) {
 	if m.RetractedBy.Key != m.From.Key {
 		m.Unreadable = "taken back by " + m.RetractedBy.label()
 	}
-	if ep := r.keys.byTag[by.Header().Epoch]; ep != nil {
-		if c, err := ep.OpenMessage(by); err == nil {
-			m.Reason = c.Text
-		}
+	m.Reason = r.reasonOf(by)
+}
+
+// reasonOf reads the text of a retraction. The caller holds mu.
+func (r *room) reasonOf(v protocol.Verified) string {
+	ep := r.keys.byTag[v.Header().Epoch]
+	if ep == nil {
+		return ""
 	}
+	c, err := ep.OpenMessage(v)
+	if err != nil {
+		return ""
+	}
+	return c.Text
 }
 
 // hiddenBy tells the author of a message that does not count why.
@@ -230,6 +239,7 @@ func (r *room) reveal(m *Message, v protocol.Verified) {
 	switch {
 	case errors.Is(err, protocol.ErrErased):
 		m.Unreadable = "erased"
+		r.wantBody(v)
 	case err != nil:
 		m.Unreadable = "it does not open"
 	case !v.Header().Kind.Known():

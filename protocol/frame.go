@@ -103,20 +103,22 @@ type Events struct {
 	List [][]byte `cbor:"1,keyasint,omitempty"`
 }
 
-// Want asks a member for what opens epochs: wrap chunks, which anybody may pass on,
-// and secrets, which only members get.
+// Want asks a member for what is missing here: wrap chunks, which anybody may pass on,
+// secrets of epochs, which only members get, and messages of which there is an erased
+// copy only.
 type Want struct {
 	Group  ID     `cbor:"1,keyasint"`
 	Chunks []ID   `cbor:"3,keyasint,omitempty"` // SHA-256 of each
 	Epochs []ID   `cbor:"5,keyasint,omitempty"`
 	Box    []byte `cbor:"7,keyasint,omitempty"` // hybrid HPKE key for the answer, used once
+	Bodies []ID   `cbor:"9,keyasint,omitempty"` // events
 }
 
 // Check says whether a request keeps to its bounds.
 func (w Want) Check() error {
 	switch {
-	case len(w.Chunks) > MaxWantChunks || len(w.Epochs) > MaxWantEpochs:
-		return fmt.Errorf("a request for %d chunks and %d epochs: %w", len(w.Chunks), len(w.Epochs), ErrTooLarge)
+	case len(w.Chunks) > MaxWantChunks || len(w.Epochs) > MaxWantEpochs || len(w.Bodies) > MaxWantChunks:
+		return fmt.Errorf("a request for %d chunks, %d epochs and %d bodies: %w", len(w.Chunks), len(w.Epochs), len(w.Bodies), ErrTooLarge)
 	case (len(w.Epochs) == 0) != (len(w.Box) == 0):
 		return malformed("a request has epochs and a key for the answer, or neither")
 	}

@@ -976,6 +976,7 @@ func (m *vectorMaker) frames() {
 		{"done", "The end of a sync.", FrameDone, struct{}{}},
 		{"chunks", "Wrap chunks. Gossip carries the same.", FrameChunks, Events{[][]byte{{1}, {2}}}},
 		{"want", "A request for chunks, and for the secrets of epochs.", FrameWant, Want{Group: id, Chunks: []ID{{1}, {2}}, Epochs: []ID{{3}}, Box: []byte{1, 2, 3}}},
+		{"want-bodies", "A request for messages whose bodies are missing.", FrameWant, Want{Group: id, Bodies: []ID{{4}, {5}}}},
 		{"want-chunks", "A request for a chunk alone.", FrameWant, Want{Group: id, Chunks: []ID{{1}}}},
 		{"keys", "Sealed epoch secrets, as a byte string.", FrameKeys, []byte{1, 2, 3}},
 		{"unknown-critical", "An odd kind that this version does not know: the reader ends the stream.", 4095, Refusal{1}},
