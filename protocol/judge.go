@@ -92,7 +92,8 @@ func (r *Roster) Unquestioned(dev Key) bool {
 	if !ok || len(r.set.certs[dev]) != 1 || !r.state.Unquestioned(r.set.people.byKey[root], r.set.chains.find(dev)) {
 		return false
 	}
-	return r.Rank(root) <= Moderator || len(r.values(SettingAnnounce))+len(r.values(SettingSlowMode)) == 0
+	// Who may speak now, because they are a moderator, may not have been one when they wrote.
+	return len(r.values(SettingAnnounce))+len(r.values(SettingSlowMode)) == 0
 }
 
 // Stamp changes whenever something was added by which a message that was stored
