@@ -37,6 +37,7 @@ func (c chains) Spares(v protocol.Verified, cut protocol.CutEntry) bool {
 	}
 	yes, err := c.r.log.Precedes(c.r.n.ctx, v, cut.ID)
 	if err != nil { // what the cut names is not here, or cannot be read
+		c.r.counted.guessed = true
 		return v.Header().Seq < cut.Seq
 	}
 	c.r.spared.Add(key, yes) // once it is here, the answer is for good
@@ -52,6 +53,9 @@ func (c chains) Before(v protocol.Verified) (uint64, bool) {
 	if hlc, ok := c.r.recent.Peek(h.Prev); ok {
 		return hlc, true
 	}
+	if e, ok := c.r.links.events[h.Prev]; ok {
+		return e.event.Header().HLC, true
+	}
 	e, err := c.r.log.Get(c.r.n.ctx, h.Prev)
 	if err != nil {
 		return 0, false
@@ -64,8 +68,9 @@ type pair struct{ message, end protocol.ID }
 
 // counted remembers up to where branches count, by their ends.
 type counted struct {
-	stamp int
-	ends  map[protocol.ID]protocol.Tip
+	stamp   int
+	ends    map[protocol.ID]protocol.Tip
+	guessed bool // since countedEnd began: a cut names what is not here
 }
 
 // tips returns the ends of all chains, of messages those that count: what this node
@@ -76,28 +81,54 @@ func (r *room) tips() []protocol.Tip {
 		r.counted = counted{stamp: stamp, ends: make(map[protocol.ID]protocol.Tip)}
 	}
 	out := all[:0]
-	for _, t := range all {
-		if t.Chain == protocol.Messages && !r.current().Unquestioned(t.Dev) {
-			if t = r.countedEnd(t); t.Seq == 0 {
-				continue
-			}
+	for len(all) > 0 {
+		n := 1 // all branches of a chain
+		for n < len(all) && tip(all[n]).key() == tip(all[0]).key() {
+			n++
 		}
-		out = append(out, t)
-	}
-	return compactTips(out)
-}
-
-// compactTips drops doubles: two branches may count up to where they part.
-func compactTips(list []protocol.Tip) []protocol.Tip {
-	seen := make(map[protocol.ID]bool)
-	out := list[:0]
-	for _, t := range list {
-		if !seen[t.ID] {
-			seen[t.ID] = true
-			out = append(out, t)
+		if all[0].Chain == protocol.Messages && !r.current().Unquestioned(all[0].Dev) {
+			out = append(out, r.countedEnds(slices.Clone(all[:n]))...)
+		} else {
+			out = append(out, all[:n]...)
 		}
+		all = all[n:]
 	}
 	return out
+}
+
+// countedEnds returns up to where the branches of a chain count, ascending, and none
+// that lies before another: who does not hold the part that does not count could not
+// tell it from the rest of the chain.
+func (r *room) countedEnds(branches []protocol.Tip) []protocol.Tip {
+	whole := make(map[protocol.ID]bool, len(branches)) // nothing follows those
+	ends := branches[:0]
+	for _, t := range branches {
+		end := r.countedEnd(t)
+		if end.Seq == 0 || slices.Contains(ends, end) {
+			continue
+		}
+		whole[end.ID] = end == t
+		ends = append(ends, end)
+	}
+	slices.SortFunc(ends, func(a, b protocol.Tip) int { return b.Compare(a) }) // the longest first
+	out := ends[:0]
+	for _, e := range ends {
+		before := func(t protocol.Tip) bool { return r.precedes(e, t) }
+		if whole[e.ID] || !slices.ContainsFunc(out, before) {
+			out = append(out, e)
+		}
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// precedes says whether one place of a chain is before another. Both are here.
+func (r *room) precedes(a, b protocol.Tip) bool {
+	if yes, ok := r.spared.Get(pair{a.ID, b.ID}); ok {
+		return yes
+	}
+	e, err := r.log.Get(r.n.ctx, a.ID)
+	return err == nil && chains{r}.Spares(e.Event, protocol.CutEntry{ID: b.ID, Seq: b.Seq})
 }
 
 // countedEnd follows a branch back to the last message that counts.
@@ -106,6 +137,7 @@ func (r *room) countedEnd(t protocol.Tip) protocol.Tip {
 		return end
 	}
 	end := protocol.Tip{}
+	r.counted.guessed = false
 	for id := t.ID; !id.IsZero(); {
 		e, err := r.log.Get(r.n.ctx, id)
 		if err != nil {
@@ -117,7 +149,9 @@ func (r *room) countedEnd(t protocol.Tip) protocol.Tip {
 		}
 		id = e.Event.Header().Prev
 	}
-	r.counted.ends[t.ID] = end
+	if !r.counted.guessed { // or what a cut names may come, and leave less
+		r.counted.ends[t.ID] = end
+	}
 	return end
 }
 
@@ -127,26 +161,37 @@ func (r *room) countedEnd(t protocol.Tip) protocol.Tip {
 type links struct {
 	events map[protocol.ID]parkedEvent
 	bytes  int
+	used   map[protocol.Key]usage // by device, so that one flood does not keep others out
 }
 
 // add keeps a message, if there is room.
 func (l *links) add(v protocol.Verified, now time.Time) {
-	if _, ok := l.events[v.ID()]; ok || len(l.events) >= linkEvents || l.bytes+len(v.Wire()) > linkBytes {
+	size, dev := len(v.Wire()), v.Header().Dev
+	u := l.used[dev]
+	if _, ok := l.events[v.ID()]; ok || len(l.events) >= linkEvents || l.bytes+size > linkBytes ||
+		u.events >= linkEvents/linkShare || u.bytes+size > linkBytes/linkShare {
 		return
 	}
 	if l.events == nil {
-		l.events = make(map[protocol.ID]parkedEvent)
+		l.events, l.used = make(map[protocol.ID]parkedEvent), make(map[protocol.Key]usage)
 	}
 	l.events[v.ID()] = parkedEvent{event: v, since: now}
-	l.bytes += len(v.Wire())
+	l.bytes += size
+	l.used[dev] = usage{u.events + 1, u.bytes + size}
 }
 
 func (l *links) has(id protocol.ID) bool { _, ok := l.events[id]; return ok }
 
 func (l *links) remove(id protocol.ID) {
 	if e, ok := l.events[id]; ok {
-		l.bytes -= len(e.event.Wire())
+		size, dev := len(e.event.Wire()), e.event.Header().Dev
+		l.bytes -= size
 		delete(l.events, id)
+		if u := l.used[dev]; u.events > 1 {
+			l.used[dev] = usage{u.events - 1, u.bytes - size}
+		} else {
+			delete(l.used, dev)
+		}
 	}
 }
 

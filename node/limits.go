@@ -30,6 +30,9 @@ const (
 	// these are from before they heard of it.
 	linkEvents = 32768
 	linkBytes  = 8 << 20
+	// linkShare is the part of them that one device may have: who was removed and
+	// goes on writing must not keep out what others' chains go on through.
+	linkShare = 8
 	// sparedPairs bounds what is remembered of which message is before which: walking
 	// a chain that forks often takes long.
 	sparedPairs = 16384

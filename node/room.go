@@ -358,7 +358,14 @@ type admission struct {
 
 func (r *room) accept(v protocol.Verified, q *admission) {
 	q.accepted = append(q.accepted, v)
-	q.ahead[tip(v.Tip()).key()] = v.Tip()
+	key := tip(v.Tip()).key()
+	end, ok := q.ahead[key]
+	if !ok {
+		end, _ = r.log.Tip(key.dev, key.chain)
+	}
+	if v.Header().Seq > end.Seq { // a shorter branch leaves the chain's end where it is
+		q.ahead[key] = v.Tip()
+	}
 	q.queue = append(q.queue, r.parked.take(v.ID())...)
 	q.control = q.control || v.Header().Chain == protocol.Control
 }
@@ -374,12 +381,8 @@ func (r *room) leadsOn(v protocol.Verified, wait protocol.ID, q *admission) bool
 	if len(before) == 0 {
 		return false
 	}
-	first := before[0].Header()
-	end, ok := q.ahead[chainKey{h.Dev, h.Chain}]
-	if !ok {
-		end, _ = r.log.Tip(h.Dev, h.Chain)
-	}
-	if first.Seq != end.Seq+1 || first.Prev != end.ID {
+	// Who forked their chain may go on after the branch that others do not have.
+	if wait, err := r.admitBranch(before[0]); err != nil || !wait.IsZero() {
 		return false
 	}
 	if _, err := r.judge(v); err != nil {
@@ -451,14 +454,17 @@ func (r *room) admitMessage(v protocol.Verified, ahead map[chainKey]protocol.Tip
 	case h.Seq == end.Seq+1 && h.Prev == end.ID:
 		// It extends the chain, or begins it.
 	case !ok, h.Seq > end.Seq+1:
-		if _, err := r.judge(v); silenced(err) && r.links.has(h.Prev) {
-			return wait, err // one more that does not count
-		}
-		return h.Prev, nil
+		wait = h.Prev
 	default:
-		if wait, err := r.admitBranch(v); err != nil || !wait.IsZero() {
+		if wait, err = r.admitBranch(v); err != nil {
 			return wait, err
 		}
+	}
+	if !wait.IsZero() {
+		if _, err := r.judge(v); silenced(err) && r.links.has(wait) {
+			return protocol.ID{}, err // one more that does not count
+		}
+		return wait, nil
 	}
 	if _, err := r.judge(v); err != nil {
 		return waitFor(err)
@@ -517,6 +523,8 @@ type digestCache struct {
 	tips    protocol.ID
 	records protocol.ID
 	fresh   bool // records are unchanged
+	set     *protocol.Set
+	events  int // in the set, by which there are other members
 }
 
 // digests returns the digests of all tips and of all records.
@@ -527,8 +535,9 @@ func (r *room) digests() (tips, records protocol.ID) {
 	if stamp := r.current().Stamp(); !r.digest.valid || r.digest.cursor != cursor || r.digest.stamp != stamp {
 		r.digest.tips, r.digest.cursor, r.digest.stamp, r.digest.valid = protocol.DigestTips(r.tips()), cursor, stamp, true
 	}
-	if !r.digest.fresh {
-		r.digest.records, r.digest.fresh = protocol.DigestRecords(r.recordKeys()), true
+	if events := r.set.Len(); !r.digest.fresh || r.digest.set != r.set || r.digest.events != events {
+		r.digest.records = protocol.DigestRecords(r.recordKeys())
+		r.digest.fresh, r.digest.set, r.digest.events = true, r.set, events
 	}
 	return r.digest.tips, r.digest.records
 }
@@ -539,11 +548,14 @@ func (r *room) whole() protocol.ID {
 	return protocol.ID(sha256.Sum256(append(tips[:], records[:]...)))
 }
 
-// recordKeys returns the keys of all records in order. The caller holds mu.
+// recordKeys returns the keys of the members' records in order: those of who has gone
+// are kept for their names, and a newcomer does not take them. The caller holds mu.
 func (r *room) recordKeys() []protocol.RecordKey {
 	out := make([]protocol.RecordKey, 0, len(r.records))
-	for _, rec := range r.records {
-		out = append(out, rec.Key())
+	for slot, rec := range r.records {
+		if _, ok := r.current().Owner(slot.dev); ok {
+			out = append(out, rec.Key())
+		}
 	}
 	slices.SortFunc(out, protocol.RecordKey.Compare)
 	return out

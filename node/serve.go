@@ -62,28 +62,32 @@ func chainsOf(tips []protocol.Tip, sort protocol.Chain) [][]tip {
 // none. Whoever holds all the tips holds the chain. Where the other side is ahead
 // it lacks nothing from here. Where the branches do not fit, everything is sent and
 // what is there already costs only its bytes.
-func (r *room) lacking(ctx context.Context, mine []tip, theirs []protocol.Tip) (uint64, error) {
+func (r *room) lacking(mine []tip, theirs []protocol.Tip) (uint64, error) {
 	if len(theirs) == 0 {
 		return 1, nil
 	}
 	if !slices.ContainsFunc(mine, func(t tip) bool { return !slices.Contains(theirs, protocol.Tip(t)) }) {
 		return 0, nil
 	}
-	if len(mine) > 1 || len(theirs) > 1 {
+	if len(mine) > 1 {
 		return 1, nil
 	}
-	t := theirs[0]
-	if t.Seq > mine[0].Seq {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	from, ahead := uint64(1), true
+	for _, t := range theirs {
+		if t.Seq > mine[0].Seq {
+			continue
+		}
+		ahead = false
+		if r.precedes(t, protocol.Tip(mine[0])) {
+			from = max(from, t.Seq+1)
+		}
+	}
+	if ahead {
 		return 0, nil
 	}
-	page, err := r.log.Chain(ctx, t.Dev, t.Chain, t.Seq, 1)
-	if err != nil {
-		return 0, err
-	}
-	if len(page) == 1 && page[0].ID() == t.ID {
-		return t.Seq + 1, nil
-	}
-	return 1, nil
+	return from, nil
 }
 
 // serveControl sends the control events that the other side lacks, each after what
@@ -91,7 +95,7 @@ func (r *room) lacking(ctx context.Context, mine []tip, theirs []protocol.Tip) (
 func (r *room) serveControl(ctx context.Context, out *sender, have *holding, mine []protocol.Tip, only *protocol.Past) error {
 	from := make(map[protocol.Key]uint64)
 	for _, chain := range chainsOf(mine, protocol.Control) {
-		seq, err := r.lacking(ctx, chain, have.tips[chain[0].key()])
+		seq, err := r.lacking(chain, have.tips[chain[0].key()])
 		if err != nil {
 			return err
 		}
@@ -127,6 +131,9 @@ func (r *room) serveRecords(out *sender, have *holding) error {
 	r.mu.Lock()
 	var list [][]byte
 	for slot, rec := range r.records {
+		if _, member := r.current().Owner(slot.dev); !member {
+			continue
+		}
 		if n, ok := have.records[slot]; !ok || n < rec.Record().Number {
 			list = append(list, rec.Wire())
 		}
@@ -146,7 +153,7 @@ func (r *room) serveRecords(out *sender, have *holding) error {
 }
 
 func (r *room) serveChain(ctx context.Context, out *sender, mine []tip, theirs []protocol.Tip) error {
-	seq, err := r.lacking(ctx, mine, theirs)
+	seq, err := r.lacking(mine, theirs)
 	if err != nil || seq == 0 {
 		return err
 	}
@@ -154,6 +161,7 @@ func (r *room) serveChain(ctx context.Context, out *sender, mine []tip, theirs [
 	for _, t := range mine {
 		last = max(last, t.Seq)
 	}
+	hidden := r.hides(mine)
 	for seq <= last {
 		page, err := r.log.Chain(ctx, mine[0].Dev, mine[0].Chain, seq, followPage)
 		if err := r.readable(err); err != nil || len(page) == 0 {
@@ -163,6 +171,9 @@ func (r *room) serveChain(ctx context.Context, out *sender, mine []tip, theirs [
 			if v.Header().Seq > last {
 				return nil
 			}
+			if hidden && !r.leadsTo(v.Tip(), mine) {
+				continue
+			}
 			if err := out.add(v.Wire()); err != nil {
 				return err
 			}
@@ -170,6 +181,29 @@ func (r *room) serveChain(ctx context.Context, out *sender, mine []tip, theirs [
 		seq = page[len(page)-1].Header().Seq + 1
 	}
 	return nil
+}
+
+// hides says whether there are branches of a chain that others are not told of.
+func (r *room) hides(told []tip) bool {
+	r.mu.Lock()
+	clean := r.current().Unquestioned(told[0].Dev)
+	r.mu.Unlock()
+	if clean {
+		return false
+	}
+	for _, t := range r.log.Tips() {
+		if tip(t).key() == told[0].key() && !slices.Contains(told, tip(t)) {
+			return true
+		}
+	}
+	return false
+}
+
+// leadsTo says whether an event is on the way to one of some tips.
+func (r *room) leadsTo(t protocol.Tip, tips []tip) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(tips, func(end tip) bool { return r.precedes(t, protocol.Tip(end)) })
 }
 
 // sender packs events into frames.

@@ -119,6 +119,13 @@ func (r *room) open() protocol.Open {
 func (w *wire) sendHave(r *room) error {
 	tips := r.log.Tips()
 	r.mu.Lock()
+	// Up to where chains count as well: from there on a branch that does may lead
+	// elsewhere.
+	for _, t := range r.tips() {
+		if i, ok := slices.BinarySearchFunc(tips, t, protocol.Tip.Compare); !ok {
+			tips = slices.Insert(tips, i, t)
+		}
+	}
 	records := r.recordKeys()
 	r.mu.Unlock()
 	for {
