@@ -19,7 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	child.Main(child.Parts{"crash writer": crashWriter, "person": remotePerson})
+	child.Main(child.Parts{"crash writer": crashWriter, "person": remotePerson, "siege writer": siegeWriter})
 	goleak.VerifyTestMain(m)
 }
 
