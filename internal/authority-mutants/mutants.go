@@ -135,7 +135,7 @@ func messageMutants() []mutant {
 		inMessage("an unmute is for old messages, too", unmutes, "if g.nodes[u].rank <= g.nodes[d].rank && g.Sees(u, d) {"),
 		inMessage("an unmute need not have seen the mute", unmutes, "if g.nodes[u].rank <= g.nodes[d].rank && m.Past.Has(u) {"),
 		inMessage("anybody may unmute", unmutes, "if g.Sees(u, d) && m.Past.Has(u) {"),
-		inMessage("equals mute each other", "if g.nodes[d].rank < rank && !s.unmuted(grant, d, m) {", "if g.nodes[d].rank <= rank && !s.unmuted(grant, d, m) {"),
+		inMessage("equals mute each other", "if g.nodes[d].rank < rank && !s.unmuted(d, m) {", "if g.nodes[d].rank <= rank && !s.unmuted(d, m) {"),
 		inMessage("a mute has no cut", "return m.Spared(d)", "return false"),
 		inMessage("a removal has no cut for messages", "case !m.Spared(d):", "case d >= 0:"),
 		inMessage("a removal leaves messages alone", "case !m.Spared(d):", "case d < 0:"),

@@ -302,16 +302,13 @@ func (o *Oracle) Rests(g, m int, mutes bool) bool {
 	return o.valid[m] && o.eff[g] && o.past[m][g] && o.stands(g, m, who) && !(mutes && o.muted(g, m, who))
 }
 
-// muted: a mute is a ban on messages; its lifting needs no new grant.
+// muted: a mute is lifted by an unmute that the message has seen, and by nothing else.
 func (o *Oracle) muted(g, m int, who int32) bool {
 	for _, d := range o.mut {
 		if !o.bears(d, g, who) {
 			continue
 		}
 		heard := o.w.spares(o.w.Acts[d].Cut, m)
-		if o.past[g][d] {
-			heard = o.rank[g] <= o.rank[d]
-		}
 		for _, u := range o.unm {
 			heard = heard || o.w.Acts[u].Target == who && o.rank[u] <= o.rank[d] && o.past[u][d] && o.past[m][u]
 		}

@@ -68,8 +68,8 @@ func (s *State) Stands(grant int32, m *Message) bool {
 }
 
 // silenced is stands(g, m) turned round, for a message: the cuts are those on the
-// chain of messages. A mute is a ban on messages only; who has seen its lifting
-// speaks again, without a new grant.
+// chain of messages. A mute is about messages only; who has seen its lifting speaks
+// again, without a new grant.
 func (s *State) silenced(grant int32, m *Message, muted bool) int32 {
 	g, rank := s.g, s.g.Granted(grant)
 	replaced := false
@@ -88,7 +88,7 @@ func (s *State) silenced(grant int32, m *Message, muted bool) int32 {
 	}
 	if muted {
 		for _, d := range s.mutes[m.By] {
-			if g.nodes[d].rank < rank && !s.unmuted(grant, d, m) {
+			if g.nodes[d].rank < rank && !s.unmuted(d, m) {
 				return d
 			}
 		}
@@ -108,16 +108,14 @@ func (s *State) silenced(grant int32, m *Message, muted bool) int32 {
 	return None
 }
 
-// unmuted says whether a message is heard in spite of a mute.
-func (s *State) unmuted(grant, d int32, m *Message) bool {
+// unmuted says whether a message is heard in spite of a mute: it is spared, or has
+// seen the lifting. A new grant does not do: who leaves and joins again stays muted.
+func (s *State) unmuted(d int32, m *Message) bool {
 	g := s.g
 	for _, u := range s.unmutes[m.By] {
 		if g.nodes[u].rank <= g.nodes[d].rank && g.Sees(u, d) && m.Past.Has(u) {
 			return true
 		}
-	}
-	if g.Sees(grant, d) {
-		return g.nodes[grant].rank <= g.nodes[d].rank
 	}
 	return m.Spared(d)
 }
@@ -132,7 +130,7 @@ func (s *State) Muted(who int32) int32 {
 			continue
 		}
 		for _, d := range s.mutes[who] {
-			if s.g.nodes[d].rank < rank && !s.lifted(grant, d) {
+			if s.g.nodes[d].rank < rank && !s.lifted(d) {
 				mute, free = d, false
 			}
 		}
@@ -143,14 +141,14 @@ func (s *State) Muted(who int32) int32 {
 	return mute
 }
 
-func (s *State) lifted(grant, d int32) bool {
+func (s *State) lifted(d int32) bool {
 	g := s.g
 	for _, u := range s.unmutes[g.nodes[d].Target] {
 		if g.nodes[u].rank <= g.nodes[d].rank && g.Sees(u, d) {
 			return true
 		}
 	}
-	return g.Sees(grant, d) && g.nodes[grant].rank <= g.nodes[d].rank
+	return false
 }
 
 // Revoked returns the revocation of an identity's device, or None.
