@@ -59,7 +59,7 @@ func (r *room) missing() []wanted {
 
 func (r *room) findMissing() []wanted {
 	var out []wanted
-	for _, id := range slices.Backward(r.current().Rekeys()) {
+	for _, id := range slices.Backward(r.set.Rekeys()) {
 		if w := r.wantedOf(id); !r.keys.held(w.eid) {
 			out = append(out, w)
 		}

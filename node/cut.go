@@ -25,9 +25,13 @@ func (r *room) cut(root protocol.Key, since time.Time) (protocol.Cut, error) {
 		}
 		devices = append(devices, dev)
 	}
+	seen, err := r.cited()
+	if err != nil {
+		return c, err
+	}
 	for _, id := range r.set.Tips(root) {
 		if v, _, _ := r.set.Get(id); slices.Contains(devices, v.Header().Dev) {
-			if id, ok := r.controlBefore(v, since); ok {
+			if id, ok := r.controlBefore(v, since, seen); ok {
 				c.Control = append(c.Control, id)
 			}
 		}
@@ -54,12 +58,23 @@ func before(v protocol.Verified, since time.Time) bool {
 	return since.IsZero() || int64(v.Header().HLC) < since.UnixMilli()
 }
 
-// controlBefore walks a control chain back from its end: to the last event with
-// nothing since a time at or before it.
-func (r *room) controlBefore(end protocol.Verified, since time.Time) (protocol.ID, bool) {
+// cited returns what the next control event of this device will have seen: of many
+// heads it can cite some only, and a cut names nothing else. The caller holds mu.
+func (r *room) cited() (*protocol.Past, error) {
+	me, _ := r.current().Standing(r.me.Root())
+	heads := r.set.Heads(protocol.MaxControlRefs, me.Grant)
+	if own, ok := r.log.Tip(r.me.Dev(), protocol.Control); ok {
+		heads = append(heads, own.ID)
+	}
+	return r.set.Past(heads)
+}
+
+// controlBefore walks a control chain back from its end: to the last event that was
+// seen, with nothing since a time at or before it.
+func (r *room) controlBefore(end protocol.Verified, since time.Time, seen *protocol.Past) (protocol.ID, bool) {
 	spared := end.ID()
 	for v, ok := end, true; ok; v, _, ok = r.set.Get(v.Header().Prev) {
-		if !before(v, since) {
+		if !before(v, since) || !seen.Has(v.ID()) {
 			spared = v.Header().Prev
 		}
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"time"
 
@@ -26,8 +27,24 @@ func (r *room) sweepLoop(ctx context.Context) {
 	}
 }
 
+// fellSpace holds since when this node sees messages of a device fall to an act: how
+// long they have not counted is what matters, not how old the act is. An old mute may
+// come to bear again when its lifting is undone.
+func fellSpace(group protocol.ID) string { return "fell-" + group.Text("") }
+
+// sweeping is one round: what was noted before, and what still holds.
+type sweeping struct {
+	since map[string][]byte
+	holds map[string]bool
+}
+
 // sweep goes through the chains about which something was done.
 func (r *room) sweep(ctx context.Context) error {
+	since, err := r.n.store.List(ctx, fellSpace(r.group))
+	if err != nil {
+		return err
+	}
+	s := sweeping{since, make(map[string]bool)}
 	for _, chain := range chainsOf(r.log.Tips(), protocol.Messages) {
 		r.mu.Lock()
 		clean := r.current().Unquestioned(chain[0].Dev)
@@ -35,27 +52,36 @@ func (r *room) sweep(ctx context.Context) error {
 		if clean {
 			continue
 		}
-		if err := r.sweepChain(ctx, chain[0].Dev); err != nil {
+		if err := r.sweepChain(ctx, chain[0].Dev, s); err != nil {
 			return err
+		}
+	}
+	for key := range since {
+		if !s.holds[key] {
+			if err := r.n.store.Delete(ctx, fellSpace(r.group), key); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (r *room) sweepChain(ctx context.Context, dev protocol.Key) error {
+func (r *room) sweepChain(ctx context.Context, dev protocol.Key, s sweeping) error {
 	for seq := uint64(1); ctx.Err() == nil; {
 		page, err := r.log.Chain(ctx, dev, protocol.Messages, seq, erasePage)
 		if err := r.readable(err); err != nil || len(page) == 0 {
 			return err
 		}
 		var due []protocol.ID
-		r.mu.Lock()
 		for _, v := range page {
-			if v.Event().Body != nil && r.expired(v) {
+			old, err := r.expired(ctx, v, s)
+			if err != nil {
+				return err
+			}
+			if old {
 				due = append(due, v.ID())
 			}
 		}
-		r.mu.Unlock()
 		if len(due) > 0 {
 			if err := r.log.Erase(due...).Wait(ctx); err != nil {
 				return err
@@ -66,18 +92,26 @@ func (r *room) sweepChain(ctx context.Context, dev protocol.Key) error {
 	return ctx.Err()
 }
 
-// expired says whether a message fell to something that came here long ago: by this
-// machine's clock, as nothing depends on it but when bytes go. The caller holds mu.
-func (r *room) expired(v protocol.Verified) bool {
+// expired says whether a message has not counted for long: by this machine's clock, as
+// nothing depends on it but when bytes go.
+func (r *room) expired(ctx context.Context, v protocol.Verified, s sweeping) (bool, error) {
+	r.mu.Lock()
 	_, err := r.judge(v)
-	var s *protocol.SilencedError
-	if !errors.As(err, &s) {
-		return false
+	r.mu.Unlock()
+	var fell *protocol.SilencedError
+	if !errors.As(err, &fell) {
+		return false, nil
 	}
-	cause, err := r.log.Get(r.n.ctx, s.By)
-	if err != nil {
-		return false
+	dev := v.Header().Dev
+	key, now := dev.Text("")+"."+fell.By.Text(""), r.n.now().Unix()
+	s.holds[key] = true
+	since, noted := s.since[key]
+	if !noted || len(since) != 8 {
+		since = binary.BigEndian.AppendUint64(nil, uint64(now))
+		if err := r.n.store.Put(ctx, fellSpace(r.group), key, since); err != nil {
+			return false, err
+		}
+		s.since[key] = since
 	}
-	came := r.log.Arrived(cause.Cursor)
-	return !came.IsZero() && r.n.now().Sub(came) >= eraseAfter
+	return v.Event().Body != nil && now-int64(binary.BigEndian.Uint64(since)) >= int64(eraseAfter/time.Second), nil
 }

@@ -2,7 +2,10 @@ package node
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/p2pchat/p2pchat/protocol"
 )
@@ -50,6 +53,56 @@ func (r *room) farewell(dev protocol.Key) *protocol.Past {
 		return nil
 	}
 	return past
+}
+
+// isFormer says whether a device is of somebody who was in the group and is not. Of who
+// left this node's own group nothing is said.
+func (r *room) isFormer(dev protocol.Key) bool {
+	return r.isMember(r.me.Dev()) && !r.isMember(dev) && r.farewell(dev) != nil
+}
+
+// mayAskFormer says whether somebody who is out may be asked again: seldom, as they
+// are told nothing of what is here, and so send it all.
+func (n *Node) mayAskFormer(r *room, p peer.ID) (yes bool) {
+	n.peers.with(p, func(s *peerState) {
+		if now := n.now(); now.Sub(s.former[r.group]) >= askFormer {
+			s.former[r.group], yes = now, true
+		}
+	})
+	return yes
+}
+
+// pullFormer takes control events from somebody who is out as far as is known here:
+// they may have been let in again by somebody who is away. If not, that is all.
+func (r *room) pullFormer(ctx context.Context, w *wire, dev protocol.Key) error {
+	if err := w.send(protocol.FrameHave, protocol.Have{}); err != nil {
+		return err
+	}
+	for {
+		f, err := w.next()
+		if err != nil || f.Kind == protocol.FrameDone {
+			return err
+		}
+		var list protocol.Events
+		if f.Kind == protocol.FrameEvents && f.Decode(f.Kind, &list) == nil && r.isFormer(dev) && !ofControl(list) {
+			return errOut
+		}
+		if _, err := r.take(ctx, w.peer(), f); err != nil {
+			return err
+		}
+	}
+}
+
+// errOut ends a sync with somebody who has nothing more to say here.
+var errOut = errors.New("the peer is out of the group")
+
+// ofControl says whether a list begins with a control event.
+func ofControl(list protocol.Events) bool {
+	if len(list.List) == 0 {
+		return false
+	}
+	e, err := protocol.Decode(list.List[0])
+	return err == nil && e.Header.Chain == protocol.Control
 }
 
 // stillIn says whether this person is in the group, as far as can be found out at

@@ -34,7 +34,9 @@ func TestWhoWasRemovedWhileAwayIsTold(t *testing.T) {
 		t.Error("Cleo was told more than that she is out")
 	}
 	lines, _, err := cleo.Last(ctx(t), club, 0)
-	if err != nil || !slices.ContainsFunc(lines, func(m node.Message) bool { return m.Kind == "removed" && m.Target.Name == "Cleo" && m.From.Name == "Bo" && m.Reason == "no show" }) {
+	if err != nil || !slices.ContainsFunc(lines, func(m node.Message) bool {
+		return m.Kind == "removed" && m.Target.Name == "Cleo" && m.From.Name == "Bo" && m.Reason == "no show"
+	}) {
 		t.Errorf("Cleo does not read why: %+v, %v", lines, err)
 	}
 	cleo.join(link)

@@ -219,12 +219,7 @@ func (r *room) sendEpoch() (*protocol.Epoch, error) {
 
 // historyFromJoin says whether newcomers read only what is said after they join.
 func (r *room) historyFromJoin() bool {
-	if v, ok := r.current().Value(protocol.SettingHistory); ok {
-		return protocol.History(v) == protocol.HistorySinceJoin
-	}
-	_, c, _ := r.set.Get(r.group)
-	g, ok := c.(*protocol.Genesis)
-	return ok && g.History == protocol.HistorySinceJoin
+	return r.current().History() == protocol.HistorySinceJoin
 }
 
 // liveEpochs returns the epochs that are held and that no other held one follows, the

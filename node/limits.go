@@ -63,6 +63,8 @@ const (
 	// admission stays in everybody's control log for good.
 	grantsPerSecond = 2
 	grantsBurst     = 100
+	// askFormer is how often somebody who is out is asked for control events.
+	askFormer = 10 * time.Minute
 	// stillInMost is how long joining a group that one is in waits to hear otherwise.
 	stillInMost = 3 * time.Second
 	// settleMost is how long a newcomer waits for the history of who admitted it

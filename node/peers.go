@@ -28,6 +28,7 @@ type peerState struct {
 	greeted bool                         // a hello has run
 	sharing map[protocol.ID]bool         // in which groups addresses were handed on over this connection
 	joined  time.Time                    // when a join was last asked of it
+	former  map[protocol.ID]time.Time    // when it was last asked in a group that it is out of
 	equal   map[protocol.ID]protocol.ID  // the digest at which it held the same as this node
 	syncing map[protocol.ID]*syncState
 	tried   map[protocol.ID]attempt
@@ -79,8 +80,8 @@ func (ps *peers) connected(p peer.ID, found string) {
 	}
 	ps.known[p] = &peerState{
 		id: p, found: found, proofs: make(map[protocol.ID]protocol.Key),
-		keys:  rate.NewLimiter(keysPerSecond, keysBurst),
-		equal: make(map[protocol.ID]protocol.ID), tried: make(map[protocol.ID]attempt), sharing: make(map[protocol.ID]bool), syncing: make(map[protocol.ID]*syncState),
+		keys:   rate.NewLimiter(keysPerSecond, keysBurst),
+		former: make(map[protocol.ID]time.Time), equal: make(map[protocol.ID]protocol.ID), tried: make(map[protocol.ID]attempt), sharing: make(map[protocol.ID]bool), syncing: make(map[protocol.ID]*syncState),
 	}
 	ps.changed()
 }

@@ -293,6 +293,14 @@ func (r *room) ingest(from peer.ID, events []protocol.Verified) intake {
 	return in
 }
 
+// refuse counts what is refused of the events handed in: what waited here before is no
+// fault of theirs.
+func (in *intake) refuse(v protocol.Verified, events []protocol.Verified) {
+	if slices.ContainsFunc(events, func(e protocol.Verified) bool { return e.ID() == v.ID() }) {
+		in.refused++
+	}
+}
+
 // add sums up; the last commit stands for those before it.
 func (in *intake) add(o intake) {
 	in.refused += o.refused
@@ -326,11 +334,11 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 		switch wait, err := r.admit(v, q.ahead); {
 		case errors.Is(err, errDuplicate):
 		case silenced(err):
-			in.refused++
+			in.refuse(v, events)
 			r.links.add(v, r.n.now())
 			q.queue = append(q.queue, r.parked.take(v.ID())...) // they may count
 		case err != nil:
-			in.refused++
+			in.refuse(v, events)
 			r.n.log.Debug("event refused", "group", r.group.Text(protocol.GroupPrefix), "err", err)
 		case r.leadsOn(v, wait, q):
 		case !wait.IsZero():

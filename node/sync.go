@@ -63,6 +63,9 @@ func (n *Node) syncLoop(ctx context.Context, r *room, p peer.ID, delay time.Dura
 
 // pull fetches from a peer what this room lacks.
 func (n *Node) pull(ctx context.Context, r *room, p peer.ID) error {
+	if dev, ok := n.peers.proved(p, r.group); ok && r.isFormer(dev) && !n.mayAskFormer(r, p) {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, syncMost)
 	defer cancel()
 	w, err := n.dial(ctx, p, syncProtocol, syncIdle)
@@ -98,6 +101,9 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire) error {
 	case <-time.After(fetchTurn):
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	if dev, ok := n.peers.proved(w.peer(), r.group); ok && r.isFormer(dev) {
+		return r.pullFormer(ctx, w, dev)
 	}
 	if err := w.sendHave(r); err != nil {
 		return err

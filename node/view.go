@@ -188,7 +188,9 @@ func (r *room) retraction(m *Message, by protocol.Verified) {
 	if m.RetractedBy.Key != m.From.Key {
 		m.Unreadable = "taken back by " + m.RetractedBy.label()
 	}
-	m.Reason = r.reasonOf(by)
+	if m.RetractedBy.Key != m.From.Key { // who may not speak may still take back, and say nothing by it
+		m.Reason = r.reasonOf(by)
+	}
 }
 
 // reasonOf reads the text of a retraction. The caller holds mu.

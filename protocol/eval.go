@@ -101,10 +101,11 @@ func (r *Roster) Whose(dev Key) (Key, bool) {
 	if root, ok := r.owner(dev); ok {
 		return root, true
 	}
-	if list := r.set.certs[dev]; len(list) > 0 {
-		return list[0].root, true
+	list := r.set.certs[dev]
+	if len(list) == 0 {
+		return Key{}, false
 	}
-	return Key{}, false
+	return slices.MinFunc(list, func(a, b owned) int { return a.root.Compare(b.root) }).root, true
 }
 
 // Members returns everybody in the group, the most senior first.
@@ -202,6 +203,10 @@ func (r *Roster) Invites() []ID {
 
 // Rekeys returns the effective rekeys in the set's order.
 func (r *Roster) Rekeys() []ID { return r.effective(KindRekey) }
+
+// Rekeys returns all rekeys of the set in its order. Also those of who was removed
+// open what others sealed under their epochs before they heard.
+func (s *Set) Rekeys() []ID { return s.ids(s.kinds[KindRekey]) }
 
 // Successors returns the effective proposals to move to another group.
 func (r *Roster) Successors() []ID { return r.effective(KindSuccessor) }

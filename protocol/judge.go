@@ -64,8 +64,9 @@ func (r *Roster) CheckMessage(v Verified, log Log) (Rank, error) {
 	if err != nil {
 		return NoRank, err
 	}
+	best := NoRank
 	err = fmt.Errorf("message %s: %w", v.id, ErrNotMember)
-	for _, o := range r.set.certs[h.Dev] {
+	for _, o := range r.set.certs[h.Dev] { // in any order: the most senior right is taken
 		if !past.all.Has(o.at) {
 			continue
 		}
@@ -75,14 +76,15 @@ func (r *Roster) CheckMessage(v Verified, log Log) (Rank, error) {
 			fell = r.state.Undone(m)
 		}
 		switch {
-		case ok:
-			return right.Rank, r.mayspeak(v, right.Rank, past, log)
+		case ok && right.Rank < best:
+			best, err = right.Rank, r.mayspeak(v, right.Rank, past, log)
+		case ok || best != NoRank:
 		case fell != authority.None:
 			by := r.set.nodes[fell].v
 			err = fmt.Errorf("message %s: %w", v.id, &SilencedError{By: by.id, Kind: by.Header().Kind})
 		}
 	}
-	return NoRank, err
+	return best, err
 }
 
 // Unquestioned says whether all that a device wrote and that was stored counts:

@@ -60,6 +60,24 @@ func (r *Roster) Value(number uint16) (uint64, bool) {
 	return c.(*Setting).Value, true
 }
 
+// maxPause bounds slow mode in seconds, so that sums of times do not overflow: a year.
+const maxPause = 366 * 24 * 3600
+
+// History says what newcomers read. What the genesis closed only a founder opens.
+func (r *Roster) History() History {
+	first := HistoryAll
+	if len(r.set.nodes) > 0 {
+		if g, ok := r.set.nodes[0].clear.(*Genesis); ok {
+			first = g.History
+		}
+	}
+	i := r.strictest(SettingHistory, nil)
+	if i == authority.None || first == HistorySinceJoin && r.set.graph.Acting(i) != Founder {
+		return first
+	}
+	return History(r.valueAt(i))
+}
+
 // values returns the effective values of a setting, in the set's order.
 func (r *Roster) values(number uint16) []int32 {
 	var out []int32
@@ -109,8 +127,8 @@ func (a *asked) includes(s *Set, i int32) bool {
 func (r *Roster) strictest(number uint16, at *asked) int32 {
 	s, list := r.set, r.values(number)
 	best, most := authority.None, uint64(0)
-	for _, i := range list {
-		if !at.includes(s, i) || slices.ContainsFunc(list, func(u int32) bool {
+	for k, i := range list {
+		if !at.includes(s, i) || slices.ContainsFunc(list[k+1:], func(u int32) bool { // what has seen it comes after it
 			return s.graph.Sees(u, i) && s.graph.Acting(u) <= s.graph.Acting(i) && at.includes(s, u)
 		}) {
 			continue
@@ -138,7 +156,7 @@ func (r *Roster) mayspeak(v Verified, rank Rank, past *Past, log Log) error {
 		return nil
 	}
 	before, ok := log.Before(v)
-	if pause := r.valueAt(i) * 1000; ok && v.Header().HLC < before+pause {
+	if pause := min(r.valueAt(i), maxPause) * 1000; ok && v.Header().HLC < before+pause {
 		return r.silencedBy(i, before+pause-v.Header().HLC)
 	}
 	return nil

@@ -72,18 +72,21 @@ func (s *Set) found(n *node) error {
 	return nil
 }
 
-// nameAuthor finds whose act it is: who the grant in auth is to; of the founders,
-// the one who certified the device.
+// nameAuthor finds whose act it is: who the grant in auth is to; of the founders who
+// certified the device, as far as the past tells, the one with the lowest root.
 func (s *Set) nameAuthor(n *node) error {
 	switch c := s.nodes[n.auth].clear.(type) {
 	case *Genesis:
+		past, found := s.graph.Seen(n.refs, n.prev), false
 		for _, o := range s.certs[n.v.Header().Dev] {
-			if isFounder(c, o.root) {
-				n.by = o.root
-				return nil
+			if isFounder(c, o.root) && past.Has(o.at) && (!found || o.root.Compare(n.by) < 0) {
+				n.by, found = o.root, true
 			}
 		}
-		return invalid("the grant it acts under is another's")
+		if !found {
+			return invalid("the grant it acts under is another's")
+		}
+		return nil
 	case *Grant:
 		n.by = c.Target
 		return nil

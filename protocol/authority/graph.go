@@ -110,10 +110,11 @@ func (g *Graph) Past(heads ...int32) Past {
 
 // Before returns the past of an event.
 func (g *Graph) Before(i int32) Past {
-	return g.seen(g.nodes[i].Refs, g.nodes[i].Prev)
+	return g.Seen(g.nodes[i].Refs, g.nodes[i].Prev)
 }
 
-func (g *Graph) seen(refs []int32, prev int32) Past {
+// Seen returns the past of an event that cites others.
+func (g *Graph) Seen(refs []int32, prev int32) Past {
 	p := g.Past(refs...)
 	if prev != None && !p.Has(prev) {
 		p = p.Union(g.nodes[prev].down)
@@ -132,7 +133,7 @@ func (c *Checked) Acting() Rank { return c.n.rank }
 
 // Check checks what depends on an event and its past alone, and is therefore final.
 func (g *Graph) Check(e Event) (Checked, error) {
-	c := Checked{node{Event: e, seq: 1, down: g.seen(e.Refs, e.Prev)}}
+	c := Checked{node{Event: e, seq: 1, down: g.Seen(e.Refs, e.Prev)}}
 	if e.Prev != None {
 		c.n.seq = g.nodes[e.Prev].seq + 1
 	}
