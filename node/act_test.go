@@ -634,3 +634,35 @@ func TestInvitesAreListedAndRevoked(t *testing.T) {
 		t.Errorf("a revoked invite answers %v", err)
 	}
 }
+
+// What was sealed under the epoch of somebody whose acts were undone since is read by
+// all who belong, also by those whom that epoch left out.
+func TestTheKeysOfUndoneEpochsAreFound(t *testing.T) {
+	club, all := staff(t, "Mo admin", "Spam moderator", "Zoe member")
+	ana, mo, spam, zoe := all[0], all[1], all[2], all[3]
+	for _, p := range all {
+		p.knows(club, 4)
+		eventually(t, p.cfg.Name+" has all prekeys", func() bool { return p.HasPrekeys(club, 4) })
+	}
+	mo.sleep()
+	zoe.sleep()
+	if _, err := spam.Expel(ctx(t), club, "Zoe", node.ExpelOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	ana.knows(club, 3)
+	eventually(t, "Ana writes under the new epoch", func() bool { all, held := ana.Epochs(club); return len(all) == 2 && held == 2 })
+	ana.send(club, "under Spam's key")
+	spam.sleep()
+	ana.sleep()
+	mo.wake()
+	if _, err := mo.Expel(ctx(t), club, "Spam", node.ExpelOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	ana.wake()
+	mo.meet(ana)
+	zoe.wake()
+	zoe.meet(ana)
+	for _, p := range []*person{ana, mo, zoe} {
+		eventually(t, p.cfg.Name+" reads it", func() bool { return slices.Equal(p.texts(club), []string{"under Spam's key"}) })
+	}
+}

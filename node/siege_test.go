@@ -424,3 +424,20 @@ func calm(t *testing.T, group protocol.ID, all ...*person) {
 		}
 	}
 }
+
+// Who makes many heads for everybody is expelled all the same: an event cites some of
+// them only, and a cut names nothing else.
+func TestManyHeadsShieldNobody(t *testing.T) {
+	club, p := staff(t, "Bo member", "Mal member")
+	ana, bo, mal := p[0], p[1], p[2]
+	var leaves []protocol.Verified
+	for i := range 40 {
+		leaves = append(leaves, mal.ForgeLeave(club, uint64(time.Now().UnixMilli()+int64(i))))
+	}
+	mal.sleep()
+	ana.ingest(club, leaves...)
+	did(t)(ana.Expel(ctx(t), club, "Mal", node.ExpelOptions{Reason: "plays"}))
+	ana.sees(club, "Mal", protocol.NoRank)
+	bo.knowsOf(club, 2)
+	chatOn(ana, bo, club)
+}
