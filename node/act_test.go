@@ -12,7 +12,6 @@ import (
 
 	"github.com/ipfs/go-datastore"
 	dssync "github.com/ipfs/go-datastore/sync"
-	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
@@ -147,9 +146,7 @@ func (p *person) meet(q *person) {
 	if err := p.Host().Network().ClosePeer(q.Host().ID()); err != nil {
 		p.t.Fatal(err)
 	}
-	if err := p.Host().Connect(ctx(p.t), peer.AddrInfo{ID: q.Host().ID(), Addrs: q.Host().Addrs()}); err != nil {
-		p.t.Fatal(err)
-	}
+	p.reach(q)
 }
 
 // clock is a clock that a test puts forward.
