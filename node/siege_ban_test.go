@@ -59,7 +59,7 @@ func TestTheBannedAreNeitherHeardNorServed(t *testing.T) {
 
 	// As a responder.
 	for _, q := range []*person{ana, bo} {
-		mal.feed(q, wires)
+		mal.tries(q, 2*time.Second, wires) // who is out is seldom asked
 		nothingOf(q)
 	}
 	// By gossip: nothing goes out to who is banned.
