@@ -21,6 +21,21 @@ var errEarlier = errors.New("an earlier write failed")
 // Append reads the disk only where an event does not extend a chain in order, or
 // carries a lower time than its predecessor; it never waits for a write.
 func (r *Room) Append(events []protocol.Verified) *Commit {
+	return r.alter(r.readyFor, func(ctx context.Context, c *change) error {
+		for _, v := range events {
+			if v.Group() != r.group {
+				return fmt.Errorf("append %s: %w", v.ID(), ErrWrongGroup)
+			}
+			if err := c.add(ctx, v); err != nil {
+				return fmt.Errorf("append %s: %w", v.ID(), err)
+			}
+		}
+		return nil
+	})
+}
+
+// alter queues a change, where the room is ready for one and the disk not far behind.
+func (r *Room) alter(ready func(context.Context) error, fill func(context.Context, *change) error) *Commit {
 	if err := r.store.begin(); err != nil {
 		return failed(err)
 	}
@@ -28,20 +43,15 @@ func (r *Room) Append(events []protocol.Verified) *Commit {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ctx := context.Background() // what is taken is finished
-	if err := r.readyFor(ctx); err != nil {
+	if err := ready(ctx); err != nil {
 		return failed(err)
 	}
 	if r.store.queue.full() {
 		return failed(ErrBusy)
 	}
 	c := r.newChange()
-	for _, v := range events {
-		if v.Group() != r.group {
-			return failed(fmt.Errorf("append %s: %w", v.ID(), ErrWrongGroup))
-		}
-		if err := c.add(ctx, v); err != nil {
-			return failed(fmt.Errorf("append %s: %w", v.ID(), err))
-		}
+	if err := fill(ctx, c); err != nil {
+		return failed(err)
 	}
 	return r.enqueue(c)
 }

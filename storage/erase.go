@@ -56,24 +56,7 @@ func (r *Room) Restore(v protocol.Verified) *Commit {
 // inPlace queues a change of values that are in the log. Indexes come from headers,
 // which stay: so each value may reach the disk or not, whatever becomes of others.
 func (r *Room) inPlace(fill func(context.Context, *change) error) *Commit {
-	if err := r.store.begin(); err != nil {
-		return failed(err)
-	}
-	defer r.store.end()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	ctx := context.Background() // what is taken is finished
-	if err := r.ready(ctx); err != nil {
-		return failed(err)
-	}
-	if r.store.queue.full() {
-		return failed(ErrBusy)
-	}
-	c := r.newChange()
-	if err := fill(ctx, c); err != nil {
-		return failed(err)
-	}
-	return r.enqueue(c)
+	return r.alter(r.ready, fill)
 }
 
 func (c *change) replace(cursor uint64, v protocol.Verified) {

@@ -13,31 +13,19 @@ import (
 // PutRecord stores a record if it is newer than the one of its device and type. The
 // commit is done when it, or the one that stays, is durable.
 func (r *Room) PutRecord(v protocol.VerifiedRecord) *Commit {
-	if err := r.store.begin(); err != nil {
-		return failed(err)
-	}
-	defer r.store.end()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	ctx := context.Background() // what is taken is finished
-	if err := r.ready(ctx); err != nil {
-		return failed(err)
-	}
-	if r.store.queue.full() {
-		return failed(ErrBusy)
-	}
-	c := r.newChange()
-	k := v.Key()
-	key := r.keys.record(k.Dev, k.Type)
-	b, err := c.get(ctx, key)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return failed(err)
-	}
-	old, err := protocol.VerifyRecord(r.group, b)
-	if err != nil || v.Newer(old) { // one that is damaged is replaced
-		c.put(key, v.Wire())
-	}
-	return r.enqueue(c)
+	return r.alter(r.ready, func(ctx context.Context, c *change) error {
+		k := v.Key()
+		key := r.keys.record(k.Dev, k.Type)
+		b, err := c.get(ctx, key)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		old, err := protocol.VerifyRecord(r.group, b)
+		if err != nil || v.Newer(old) { // one that is damaged is replaced
+			c.put(key, v.Wire())
+		}
+		return nil
+	})
 }
 
 // Records returns the newest record of each device and type, at most MaxRecords.
