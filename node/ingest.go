@@ -1,6 +1,7 @@
 package node
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -103,6 +104,7 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 	}
 	q := &admission{queue: slices.Clone(events), ahead: make(map[chainKey]protocol.Tip)}
 	stamp := r.current().Stamp()
+	r.set.Prove(events, rand.Reader)
 	for {
 		if len(q.queue) == 0 && stamp != r.current().Stamp() {
 			stamp, q.queue = r.current().Stamp(), r.links.drain() // they may count now

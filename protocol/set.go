@@ -40,7 +40,8 @@ type Set struct {
 	forks  []ForkProof
 	pasts  map[string]*Past
 
-	trusted bool // signatures inside events were checked before they were stored
+	trusted bool            // signatures inside events were checked before they were stored
+	proved  map[ID]struct{} // admissions whose signatures are known to hold: see Prove
 }
 
 // node is a control event and what static checks found out about it.
