@@ -120,6 +120,7 @@ func (n *Node) Former(group protocol.ID) ([]Member, error) {
 		if id, ok := r.went(root); ok {
 			a := r.act(id)
 			m.Went = &a
+			m.Lifted = a.Kind == protocol.KindBan.String() && len(r.current().Banned(root)) == 0
 		}
 		out = append(out, m)
 	}

@@ -65,6 +65,7 @@ type Member struct {
 	Blocked bool // hidden on this node only
 	Muted   bool
 	Went    *Act // of a former member: how they went
+	Lifted  bool // of a former member who was banned: no ban stands in the way of an invitation
 }
 
 // Peer is a node this one is connected to or remembers.

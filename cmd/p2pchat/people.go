@@ -111,7 +111,11 @@ func went(m local.Member, who func(local.Person) string) string {
 	if m.Went.By.Key != m.Key {
 		how += " by " + who(m.Went.By)
 	}
-	return how + colon(reasonOf(*m.Went))
+	how += colon(reasonOf(*m.Went))
+	if m.Lifted {
+		how += " (lifted: may be invited again)"
+	}
+	return how
 }
 
 func memberState(m local.Member) string {

@@ -102,12 +102,13 @@ type Member struct {
 	Blocked bool     `json:"blocked"`
 	Muted   bool     `json:"muted"`          // for everybody
 	Went    *Act     `json:"went,omitempty"` // of a former member: by what
+	Lifted  bool     `json:"lifted"`         // of one who was banned: the ban is lifted
 }
 
 func newMember(m node.Member) Member {
 	out := Member{
 		Person: newPerson(m.Person), Role: m.Rank.String(), Devices: []string{},
-		Online: m.Online, Me: m.Me, Blocked: m.Blocked, Muted: m.Muted,
+		Online: m.Online, Me: m.Me, Blocked: m.Blocked, Muted: m.Muted, Lifted: m.Lifted,
 	}
 	if m.Went != nil {
 		went := newAct(*m.Went)
