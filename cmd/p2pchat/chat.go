@@ -90,7 +90,11 @@ func (a *app) runChat(ctx context.Context, c *local.Client, g local.Group) error
 // run follows and reads until either ends.
 func (ch *chat) run(ctx context.Context, cursor uint64) error {
 	following, cancel := context.WithCancel(ctx)
-	defer cancel()
+	told := make(map[string]bool)
+	ch.tellNews(ctx, told)
+	var news sync.WaitGroup
+	news.Go(func() { ch.watchNews(following, told) })
+	defer func() { cancel(); news.Wait() }()
 	followed := make(chan error, 1)
 	go func() { followed <- ch.follow(following, cursor) }()
 	// A read from a terminal cannot be cut short: when the chat ends for another

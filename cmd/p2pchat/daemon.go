@@ -58,7 +58,13 @@ func newStatus(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.print(s, "%s", statusText(s, c.Holds()))
+				text := statusText(s, c.Holds())
+				for _, g := range s.Groups {
+					if news := waiting(cmd.Context(), c, g.Group).text(typed(cmd.Context(), c, g.Group)); news != "" {
+						text += "\n  " + news
+					}
+				}
+				return a.print(s, "%s", text)
 			})
 		},
 	}
