@@ -64,7 +64,7 @@ func (r *room) lobby(v protocol.Verified) (protocol.Secret, bool) {
 	if s, ok := r.lobbies[v.ID()]; ok {
 		return s, true
 	}
-	ep := r.keys.byTag[v.Header().Epoch]
+	ep := r.keys.ByTag(v.Header().Epoch)
 	if ep == nil {
 		return protocol.Secret{}, false
 	}

@@ -43,16 +43,16 @@ func (r *room) wantedOf(id protocol.ID) wanted {
 
 // lacking remembers what is missing, and while which choice of epochs.
 type lacking struct {
-	at   choice
+	at   protocol.Choice
 	list []wanted
 }
 
 // missing returns the epochs whose secret this device lacks and may have, the newest
 // first: it often opens the others. The caller holds mu.
 func (r *room) missing() []wanted {
-	r.usable(r.grace())
-	if l := &r.keys.lacking; l.at != r.keys.chosen {
-		*l = lacking{r.keys.chosen, r.findMissing()}
+	choice := r.choice()
+	if l := &r.keys.lacking; l.at != choice {
+		*l = lacking{choice, r.findMissing()}
 	}
 	return r.keys.lacking.list
 }
@@ -60,15 +60,11 @@ func (r *room) missing() []wanted {
 func (r *room) findMissing() []wanted {
 	var out []wanted
 	for _, id := range slices.Backward(r.set.Rekeys()) {
-		if w := r.wantedOf(id); !r.keys.held(w.eid) {
+		if w := r.wantedOf(id); !r.keys.Held(w.eid) {
 			out = append(out, w)
 		}
 	}
-	if len(out) == 0 || !r.historyFromJoin() {
-		return out
-	}
-	grants := r.standingGrants(r.me.Root())
-	return slices.DeleteFunc(out, func(w wanted) bool { return !r.mayRead(grants, w.eid) })
+	return slices.DeleteFunc(out, func(w wanted) bool { return !r.keys.MayRead(r.current(), r.me.Root(), w.eid) })
 }
 
 // due takes the missing epochs that may be asked for now, those asked least often
@@ -194,7 +190,7 @@ func (r *room) findWrap(w *wire, want wanted, left *int) error {
 func (r *room) wrapsForMe(want wanted) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.keys.held(want.eid) && len(r.keys.prekeys) > 0 && len(want.rekey.Chunks) > 0
+	return !r.keys.Held(want.eid) && len(r.keys.prekeys) > 0 && len(want.rekey.Chunks) > 0
 }
 
 // askChunk fetches one chunk, unless it is here, and says where this device's wrap is.
@@ -241,7 +237,7 @@ func (w *wire) answers(take func(f protocol.Frame) error) error {
 // askSecrets asks for the secrets of those epochs that are still missing.
 func (r *room) askSecrets(ctx context.Context, w *wire, list []wanted) error {
 	r.mu.Lock()
-	list = slices.DeleteFunc(slices.Clone(list), func(x wanted) bool { return r.keys.held(x.eid) })
+	list = slices.DeleteFunc(slices.Clone(list), func(x wanted) bool { return r.keys.Held(x.eid) })
 	r.mu.Unlock()
 	if len(list) == 0 {
 		return nil
@@ -290,7 +286,7 @@ func (r *room) takeSecrets(ctx context.Context, asked []wanted, got []protocol.E
 			return err
 		}
 		r.mu.Lock()
-		r.keys.pending[s.Epoch] = s.E
+		r.keys.Add(s.Epoch, s.E)
 		r.openEpochs()
 		r.mu.Unlock()
 		opened++
@@ -370,15 +366,10 @@ func (r *room) secretsFor(asker protocol.Key, epochs []protocol.ID) []protocol.E
 	if !ok || owner.Rank >= protocol.Relay || len(epochs) == 0 {
 		return nil
 	}
-	var grants []protocol.ID
-	since := r.historyFromJoin()
-	if since {
-		grants = r.standingGrants(owner.Root)
-	}
 	var out []protocol.EpochSecret
 	for _, eid := range epochs {
-		if ep := r.keys.epochs[eid]; ep != nil && !ep.E.IsZero() && (!since || r.mayRead(grants, eid)) {
-			out = append(out, protocol.EpochSecret{Epoch: eid, E: ep.E})
+		if s, ok := r.keys.Share(r.current(), owner.Root, eid); ok {
+			out = append(out, s)
 		}
 	}
 	return out

@@ -98,7 +98,7 @@ func (r *room) openWraps() {
 // holds mu.
 func (r *room) unwrap(w wanted, data []byte) (place int, opened bool) {
 	wraps, err := protocol.ParseChunk(data)
-	if err != nil || len(wraps) == 0 || r.keys.held(w.eid) {
+	if err != nil || len(wraps) == 0 || r.keys.Held(w.eid) {
 		return 0, false
 	}
 	me := r.me.Dev()
@@ -116,9 +116,9 @@ func (r *room) unwrap(w wanted, data []byte) (place int, opened bool) {
 		r.n.log.Debug("a wrap for this device does not open", "epoch", w.eid, "err", err)
 		return 0, false
 	}
-	r.keys.pending[w.eid] = ep.E
+	r.keys.Add(w.eid, ep.E)
 	r.openEpochs()
-	return 0, r.keys.held(w.eid)
+	return 0, r.keys.Held(w.eid)
 }
 
 // prekeyOpens opens a wrap by the prekey that it names. The caller holds mu.
@@ -152,7 +152,7 @@ func (r *room) takeChunk(w wanted, id protocol.ID, data []byte) (place int) {
 func (r *room) keepChunk(w wanted, id protocol.ID, data []byte) (place int, opened bool) {
 	place, opened = r.unwrap(w, data)
 	_, known := r.chunks.size[id]
-	e := r.keys.epochs[w.eid]
+	e := r.keys.Epoch(w.eid)
 	r.n.spawn(func(ctx context.Context) {
 		if !known && r.n.store.Put(ctx, chunkSpace(r.group), id.Text(""), data) == nil {
 			r.mu.Lock()

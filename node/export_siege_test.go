@@ -35,12 +35,12 @@ func (n *Node) Forge(group protocol.ID, f Forgery) protocol.Verified {
 		d.HLC = r.clock.Next(r.n.now())
 	}
 	var ep *protocol.Epoch
-	if id, ok := r.usable(r.grace()); ok {
-		ep = r.keys.epochs[id]
+	if id, ok := r.usable(); ok {
+		ep = r.keys.Epoch(id)
 	}
-	for _, e := range r.keys.epochs {
+	for _, id := range r.set.Rekeys() {
 		if ep == nil {
-			ep = e
+			ep = r.keys.Epoch(r.wantedOf(id).eid)
 		}
 	}
 	v, err := d.SignMessage(protocol.Content{Text: f.Text}, ep, r.me.Signer(), rand.Reader)

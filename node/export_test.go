@@ -43,7 +43,7 @@ func (n *Node) Forget(group protocol.ID) {
 	defer r.mu.Unlock()
 	points := r.arrange()
 	seeds := r.keys.prekeys
-	r.keys = newKeyring()
+	r.keys = newKeys(group)
 	r.keys.prekeys = seeds
 	r.meta.Secrets = points
 }
@@ -63,7 +63,7 @@ func (n *Node) Epochs(group protocol.ID) (all []protocol.ID, held int) {
 	for _, id := range r.current().Rekeys() {
 		w := r.wantedOf(id)
 		all = append(all, w.eid)
-		if r.keys.held(w.eid) {
+		if r.keys.Held(w.eid) {
 			held++
 		}
 	}
@@ -125,7 +125,7 @@ func (n *Node) Usable(group protocol.ID) (protocol.ID, bool) {
 	r, _ := n.room(group)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.usable(r.grace())
+	return r.usable()
 }
 
 // Hide has this node answer no key requests.

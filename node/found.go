@@ -103,7 +103,7 @@ func (r *room) found(ctx context.Context, genesis protocol.Verified, name string
 	if err := r.saveSecret(ctx, ep.ID, e); err != nil {
 		return nil, nil, err
 	}
-	r.keys.pending[ep.ID] = e
+	r.keys.Add(ep.ID, e)
 	first, _, err := r.issue(protocol.KindRekey, rekey, nil)
 	if err != nil {
 		return nil, nil, err

@@ -242,9 +242,9 @@ func (r *room) addSecrets(ctx context.Context, w protocol.Welcome) error {
 		if err := r.saveSecret(ctx, e.Epoch, e.E); err != nil {
 			return err
 		}
-		r.keys.pending[e.Epoch] = e.E
+		r.keys.Add(e.Epoch, e.E)
 	}
-	r.meta.Secrets, r.keys.ordered = w.Secrets, choice{}
+	r.meta.Secrets, r.keys.ordered = w.Secrets, protocol.Choice{}
 	r.openEpochs()
 	return r.saveMeta(ctx)
 }

@@ -47,7 +47,7 @@ func (r *room) nameFrom(rec protocol.VerifiedRecord) {
 	if err != nil {
 		return
 	}
-	if ep := r.keys.byTag[tag]; ep != nil {
+	if ep := r.keys.ByTag(tag); ep != nil {
 		if p, err := ep.OpenProfile(rec); err == nil {
 			r.names[rec.Record().Dev] = p.Name
 		}

@@ -238,7 +238,7 @@ func (r *room) readCarried(ctx context.Context, rep *Report, wire []byte) {
 			v = e.Event
 		}
 	}
-	if ep := r.keys.byTag[v.Header().Epoch]; ep != nil {
+	if ep := r.keys.ByTag(v.Header().Epoch); ep != nil {
 		if c, err := ep.OpenMessage(v); err == nil {
 			rep.Said = c.Text
 		}
@@ -301,7 +301,7 @@ var errNoEpoch = fmt.Errorf("%w of its epoch", ErrNoKey)
 // opened it is given up one day.
 func (r *room) unbox(ctx context.Context, v protocol.Verified, open func(protocol.ReportBox, protocol.Secret) error) error {
 	r.mu.Lock()
-	ep := r.keys.byTag[v.Header().Epoch]
+	ep := r.keys.ByTag(v.Header().Epoch)
 	r.mu.Unlock()
 	if ep == nil {
 		return errNoEpoch

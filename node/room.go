@@ -30,7 +30,7 @@ type room struct {
 	set    *protocol.Set
 	roster *protocol.Roster // nil where the set is another; see current
 	clock  protocol.Clock
-	keys   keyring
+	keys   keys
 	chunks chunkIndex
 	turned []rotation // epochs that were started here and are not announced yet
 	turn   time.Time  // when this node starts an epoch, if none is fit by then; zero if one is
@@ -105,7 +105,7 @@ func (n *Node) openRoom(ctx context.Context, group protocol.ID, meta roomMeta) (
 	r := &room{
 		n: n, group: group, spared: spared, bodiless: make(map[protocol.ID]bool), me: n.account.Identity(meta.Tag), log: log, meta: meta,
 		set: protocol.NewSet(group), parked: newParking(), recent: recent,
-		keys: newKeyring(), chunks: newChunkIndex(), records: make(map[recordSlot]protocol.VerifiedRecord),
+		keys: newKeys(group), chunks: newChunkIndex(), records: make(map[recordSlot]protocol.VerifiedRecord),
 		names: make(map[protocol.Key]string), buckets: make(map[string]*rate.Limiter),
 		grants: rate.NewLimiter(grantsPerSecond, grantsBurst), lobbies: make(map[protocol.ID]protocol.Secret),
 		losses: log.Failures(), kick: make(chan struct{}, 1), fetch: make(chan struct{}, 1), ask: make(chan struct{}, 1),

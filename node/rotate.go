@@ -58,7 +58,7 @@ func (r *room) rotateAfter(ctx context.Context, kind protocol.Kind) error {
 // and calls announce when it has let go.
 func (r *room) ensureEpoch() error {
 	for range rotateMost {
-		if _, ok := r.usable(r.grace()); ok {
+		if _, ok := r.usable(); ok {
 			return nil
 		}
 		if err := r.startEpoch(r.expelled(), nil); err != nil {
@@ -72,10 +72,10 @@ func (r *room) ensureEpoch() error {
 // expelled says whether a removal or a ban makes the epochs that are held unfit. The
 // caller holds mu.
 func (r *room) expelled() bool {
-	if len(r.keys.epochs) == 0 {
+	if r.keys.Len() == 0 {
 		return false
 	}
-	_, ok := protocol.Usable(r.current().Candidates(r.keys.held, 0))
+	_, ok := protocol.Usable(r.keys.Candidates(r.current(), r.time(), forever))
 	return !ok
 }
 
@@ -134,12 +134,12 @@ func (r *room) issueEpoch(ep *protocol.Epoch, rekey *protocol.Rekey, chunks [][]
 			return rotation{}, err
 		}
 	}
-	r.keys.pending[ep.ID] = ep.E
+	r.keys.Add(ep.ID, ep.E)
 	v, commit, err := r.issue(protocol.KindRekey, rekey, nil)
 	if err != nil {
 		return rotation{}, err
 	}
-	if !r.keys.held(ep.ID) {
+	if !r.keys.Held(ep.ID) {
 		return rotation{}, fmt.Errorf("rekey %s took another place than it was made for", v.ID())
 	}
 	t := rotation{rekey: v, commit: commit}
@@ -154,7 +154,7 @@ func (r *room) issueEpoch(ep *protocol.Epoch, rekey *protocol.Rekey, chunks [][]
 
 // dropEpoch forgets an epoch that was not started after all. The caller holds mu.
 func (r *room) dropEpoch(ep *protocol.Epoch, rekey *protocol.Rekey) {
-	delete(r.keys.pending, ep.ID)
+	r.keys.Drop(ep.ID)
 	r.n.spawn(func(ctx context.Context) {
 		_ = r.n.store.Delete(ctx, epochSpace(r.group), ep.ID.Text(""))
 		for _, id := range rekey.Chunks {
@@ -262,14 +262,14 @@ func (r *room) turnEpoch(ctx context.Context) {
 // turnDue says whether this node is to rotate now. The caller holds mu.
 func (r *room) turnDue() bool {
 	me, ok := r.current().Standing(r.me.Root())
-	if !ok || me.Rank >= protocol.Relay || len(r.keys.epochs) == 0 {
+	if !ok || me.Rank >= protocol.Relay || r.keys.Len() == 0 {
 		return false
 	}
-	grace, most := r.grace(), memberTurn
+	grace, most := leaveGrace, memberTurn
 	if me.Rank <= protocol.Moderator {
-		grace, most = protocol.MaxHLC, seniorTurn // the others give them time
+		grace, most = 0, seniorTurn // the others give them time
 	}
-	all := r.current().Candidates(r.keys.held, grace)
+	all := r.keys.Candidates(r.current(), r.time(), grace)
 	if _, ok := protocol.Usable(all); ok {
 		r.turn = time.Time{}
 		return false

@@ -171,7 +171,7 @@ func (r *room) issueAll(list ...intent) ([]protocol.Verified, *storage.Commit, e
 	}
 	sealed := slices.ContainsFunc(list, func(i intent) bool { return i.aside != nil })
 	d, me, err := r.draftControl(list[0].kind)
-	if _, fit := r.usable(r.grace()); err == nil && sealed && !fit {
+	if _, fit := r.usable(); err == nil && sealed && !fit {
 		if err = r.ensureEpoch(); err == nil {
 			d, me, err = r.draftControl(list[0].kind) // after the rekey
 		}

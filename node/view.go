@@ -195,7 +195,7 @@ func (r *room) retraction(m *Message, by protocol.Verified) {
 
 // reasonOf reads the text of a retraction. The caller holds mu.
 func (r *room) reasonOf(v protocol.Verified) string {
-	ep := r.keys.byTag[v.Header().Epoch]
+	ep := r.keys.ByTag(v.Header().Epoch)
 	if ep == nil {
 		return ""
 	}
@@ -232,7 +232,7 @@ func hiddenBy(err error) string {
 
 // reveal reads a message's content, or says why it cannot be read. The caller holds mu.
 func (r *room) reveal(m *Message, v protocol.Verified) {
-	ep := r.keys.byTag[v.Header().Epoch]
+	ep := r.keys.ByTag(v.Header().Epoch)
 	if ep == nil {
 		m.Unreadable = "its key is not here yet"
 		return
@@ -320,7 +320,7 @@ func (r *room) demotes(remove protocol.ID, target protocol.Key) bool {
 
 // asideText opens the text beside a control event. The caller holds mu.
 func (r *room) asideText(v protocol.Verified) (string, bool) {
-	ep := r.keys.byTag[v.Header().Epoch]
+	ep := r.keys.ByTag(v.Header().Epoch)
 	if ep == nil {
 		return "", false
 	}

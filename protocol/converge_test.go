@@ -43,7 +43,7 @@ func summary(s *Set) string {
 	}
 	slices.Sort(forks)
 	fmt.Fprintln(&b, forks)
-	best, ok := Usable(r.Candidates(func(ID) bool { return true }, 0))
+	best, ok := Usable(r.Candidates(View{Held: func(ID, ID) bool { return true }}))
 	fmt.Fprintln(&b, best, ok)
 	return b.String()
 }

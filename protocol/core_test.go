@@ -194,16 +194,16 @@ func TestEpochsOfARosterFork(t *testing.T) {
 	_, b := w.rekey(bob, "bob's", first)
 	w.act(w.ana, KindRekey, a, heads...)
 	w.act(bob, KindRekey, b, heads...)
-	all := func(ID) bool { return true }
-	if got, _ := Usable(Eval(w.set).Candidates(all, 0)); got != a.Epoch {
+	all := func(ID, ID) bool { return true }
+	if got, _ := Usable(Eval(w.set).Candidates(View{Held: all, Now: w.hlc})); got != a.Epoch {
 		t.Error("the founder's is not chosen")
 	}
-	if got, _ := Usable(Eval(w.set).Candidates(func(eid ID) bool { return eid != a.Epoch }, 0)); got != b.Epoch {
+	if got, _ := Usable(Eval(w.set).Candidates(View{Held: func(eid, _ ID) bool { return eid != a.Epoch }, Now: w.hlc})); got != b.Epoch {
 		t.Error("bob's is not used by who has only that")
 	}
 	third, c := w.rekey(bob, "merged", &Epoch{ID: a.Epoch}, &Epoch{ID: b.Epoch})
 	w.act(bob, KindRekey, c)
-	if got, _ := Usable(Eval(w.set).Candidates(all, 0)); got != third.ID {
+	if got, _ := Usable(Eval(w.set).Candidates(View{Held: all, Now: w.hlc})); got != third.ID {
 		t.Error("what merges both is not chosen")
 	}
 }

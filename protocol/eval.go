@@ -201,6 +201,24 @@ func (r *Roster) Invites() []ID {
 	return slices.DeleteFunc(r.effective(KindInvite), func(id ID) bool { return revoked[id] })
 }
 
+// standing returns the grants to an identity that have in their past every effective
+// removal, ban and leave of it: what was said while it was out, it does not get to
+// read.
+func (r *Roster) standing(root Key) []int32 {
+	who, ok := r.set.people.byKey[root]
+	if !ok {
+		return nil
+	}
+	ends := r.state.Departures(who)
+	var out []int32
+	for _, g := range r.set.graph.Grants(who) {
+		if r.state.Counts(g) && !slices.ContainsFunc(ends, func(end int32) bool { return !r.set.graph.Sees(g, end) }) {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
 // Rekeys returns the effective rekeys in the set's order.
 func (r *Roster) Rekeys() []ID { return r.effective(KindRekey) }
 
@@ -249,35 +267,6 @@ func (r *Roster) Acting(id ID) Rank {
 		return NoRank
 	}
 	return r.set.graph.Acting(i)
-}
-
-// Candidates returns the epochs of the group for [Usable]. held says which secrets are
-// here. An epoch is current if its rekey has seen everybody go who went; leaves and
-// revocations with a time after grace may be missing, so that not every leave starts
-// an epoch at once.
-func (r *Roster) Candidates(held func(eid ID) bool, grace uint64) []Candidate {
-	s := r.set
-	endings := slices.DeleteFunc(r.state.Endings(), func(i int32) bool {
-		h := s.nodes[i].v.Header()
-		return (h.Kind == KindLeave || h.Kind == KindDeviceRevoke) && h.HLC > grace
-	})
-	depth := make(map[ID]int)
-	var out []Candidate
-	for _, i := range s.kinds[KindRekey] {
-		if !r.state.Counts(i) {
-			continue
-		}
-		k := s.nodes[i].clear.(*Rekey)
-		c := Candidate{ID: k.Epoch, Rank: s.graph.Acting(i), Held: held(k.Epoch)}
-		c.Current = !slices.ContainsFunc(endings, func(e int32) bool { return !s.graph.Sees(i, e) })
-		for _, p := range k.Parents {
-			c.Parents = append(c.Parents, p.Epoch)
-			c.Depth = max(c.Depth, depth[p.Epoch]+1)
-		}
-		depth[k.Epoch] = c.Depth
-		out = append(out, c)
-	}
-	return out
 }
 
 // Rekey returns the rekey that starts an epoch. Where several claim to, it is the

@@ -294,9 +294,9 @@ func TestWhoMayTakeAMessageBack(t *testing.T) {
 func TestAnEpochHasSeenWhoWent(t *testing.T) {
 	s := newSpeech(t)
 	bob, carl := s.join("bob", Member), s.join("carl", Member)
-	all := func(ID) bool { return true }
+	all := func(ID, ID) bool { return true }
 	usable := func(grace uint64) ID {
-		id, _ := Usable(Eval(s.set).Candidates(all, grace))
+		id, _ := Usable(Eval(s.set).Candidates(View{Held: all, Now: grace}))
 		return id
 	}
 	first := s.epoch

@@ -334,6 +334,15 @@ func (p *Past) Has(id ID) bool {
 	return ok && p.all.Has(i)
 }
 
+// PastOf returns what the author of a draft has seen.
+func (s *Set) PastOf(d Draft) (*Past, error) {
+	heads := slices.Clone(d.Refs)
+	if d.Prev.Seq > 0 {
+		heads = append(heads, d.Prev.ID)
+	}
+	return s.Past(heads)
+}
+
 // Past returns the closure of heads, or which of them are missing.
 func (s *Set) Past(heads []ID) (*Past, error) {
 	var key []byte

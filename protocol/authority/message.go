@@ -176,6 +176,11 @@ func (s *State) Bans(who int32) []int32 {
 	return out
 }
 
+// Departures returns the effective removes, bans and leaves of somebody.
+func (s *State) Departures(who int32) []int32 {
+	return slices.Concat(s.denials[who], s.leaves[who])
+}
+
 // Endings returns the effective removes, bans and leaves, and all revocations: what
 // a new epoch has to have seen.
 func (s *State) Endings() []int32 {
