@@ -27,6 +27,12 @@ type Config struct {
 	// Datastore is lent: used and not closed. Nil: memory, gone at Close. What
 	// Send reports as stored is as durable as the datastore's Batch and Sync.
 	Datastore datastore.Batching
+	// StoreKey seals what a datastore must not show who reads the disk: epoch secrets,
+	// prekeys, rendezvous secrets, names, addresses. Events are stored as they travel:
+	// their texts are sealed, their headers are not. A datastore is opened with the key
+	// it was made with. Zero: nothing is sealed; with a datastore on disk that is for
+	// programs that seal it themselves.
+	StoreKey protocol.Secret
 
 	// Listen holds multiaddrs to listen on. Empty: every interface, a free TCP and
 	// UDP port. It is ignored with a lent Host.

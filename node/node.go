@@ -127,7 +127,7 @@ func (n *Node) openStore(ctx context.Context) error {
 	if ds == nil {
 		ds = dssync.MutexWrap(datastore.NewMapDatastore())
 	}
-	store, err := storage.Open(ctx, ds)
+	store, err := storage.Open(ctx, ds, storage.WithKey(n.cfg.StoreKey))
 	if err != nil {
 		return fmt.Errorf("open the store: %w", err)
 	}

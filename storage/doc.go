@@ -41,7 +41,7 @@
 // to begin in the middle, only for a prefix: so the log comes in buckets of 64
 // cursors, and times in the display are paths.
 //
-//	/p2pchat                        "p2pchat storage 1"
+//	/p2pchat                        "p2pchat storage 1", with WithKey " sealed " and a proof of the key
 //	/g/G                            checkpoint: the group, a cursor, the count, the tips (CBOR)
 //	/e/G/<cursor/64>/<cursor%64>    an event's wire bytes: the log
 //	/k/G/<cursor>                   empty: this entry is a control event
@@ -52,7 +52,7 @@
 //	/f/G/<device><chain>            pairs of cursors: proofs that the chain forked
 //	/t/G/<cursor>                   Unix seconds: this entry came then (sparse)
 //	/n/G/<device>/<type>            the newest record
-//	/s/<space>/<name>               a small value
+//	/s/<space>/<name>               a small value, sealed with WithKey
 //
 // Lookup by id compares 9 bytes before it reads: who grinds 2³⁶ hashes can hide one
 // of their own two events from [Room.Get] and [Room.Erase], and from nothing else.

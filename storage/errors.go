@@ -10,6 +10,10 @@ var (
 	ErrForeign = errors.New("the datastore belongs to another program; give p2pchat an empty one or a namespace of its own")
 	// ErrNewer says that a newer p2pchat wrote the datastore.
 	ErrNewer = errors.New("the datastore was written by a newer p2pchat; update this one")
+	// ErrWrongKey says that the store's small values are sealed under another key.
+	ErrWrongKey = errors.New("the store is sealed under another key: it belongs to another profile, or its key was lost")
+	// ErrUnsealed says that a store which was made without a key is opened with one.
+	ErrUnsealed = errors.New("the store was made without a key; begin with an empty one")
 	// ErrNotFound says that nothing is stored under what was asked for.
 	ErrNotFound = errors.New("not stored here")
 	// ErrNotStored says that something could not be made durable: a full disk, a

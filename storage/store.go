@@ -26,8 +26,9 @@ const (
 // Store is an open datastore: rooms, small values, and the one goroutine that
 // commits. All its methods may be called from several goroutines.
 type Store struct {
-	ds  datastore.Batching
-	now func() time.Time
+	ds   datastore.Batching
+	now  func() time.Time
+	seal *sealer // nil leaves values as they are
 
 	// gate is held for reading by every call and for writing by Close, so that no
 	// call is inside the datastore once Close has returned: its owner closes it
@@ -49,15 +50,16 @@ type Option func(*Store)
 func WithClock(now func() time.Time) Option { return func(s *Store) { s.now = now } }
 
 // Open begins to use a datastore, which is p2pchat's alone. It returns ErrForeign
-// for one that holds something else and ErrNewer for one of a newer version. The
+// for one that holds something else, ErrNewer for one of a newer version, and
+// ErrWrongKey or ErrUnsealed for one that was made with another key or none. The
 // caller closes the store first and the datastore after it.
 func Open(ctx context.Context, ds datastore.Batching, options ...Option) (*Store, error) {
-	if err := checkFormat(ctx, ds); err != nil {
-		return nil, fmt.Errorf("open the store: %w", err)
-	}
 	s := &Store{ds: ds, now: time.Now, rooms: make(map[protocol.ID]*Room), done: make(chan struct{})}
 	for _, o := range options {
 		o(s)
+	}
+	if err := s.checkFormat(ctx); err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
 	}
 	s.queue.init()
 	go s.run()
@@ -65,11 +67,11 @@ func Open(ctx context.Context, ds datastore.Batching, options ...Option) (*Store
 }
 
 // checkFormat recognises a datastore of ours, and marks an empty one.
-func checkFormat(ctx context.Context, ds datastore.Batching) error {
-	key := datastore.RawKey(versionKey)
+func (s *Store) checkFormat(ctx context.Context) error {
+	ds, key := s.ds, datastore.RawKey(versionKey)
 	b, err := ds.Get(ctx, key)
 	if err == nil {
-		return checkVersion(b)
+		return s.checkVersion(b)
 	}
 	if !errors.Is(err, datastore.ErrNotFound) {
 		return err
@@ -85,7 +87,7 @@ func checkFormat(ctx context.Context, ds datastore.Batching) error {
 	if found {
 		return ErrForeign
 	}
-	if err := ds.Put(ctx, key, []byte(formatName+strconv.Itoa(formatVersion))); err != nil {
+	if err := ds.Put(ctx, key, []byte(formatName+s.seal.version(strconv.Itoa(formatVersion)))); err != nil {
 		return notStored(err)
 	}
 	if err := ds.Sync(ctx, key); err != nil {
@@ -94,16 +96,21 @@ func checkFormat(ctx context.Context, ds datastore.Batching) error {
 	return nil
 }
 
-func checkVersion(b []byte) error {
+func (s *Store) checkVersion(b []byte) error {
 	text, ok := strings.CutPrefix(string(b), formatName)
-	n, err := strconv.Atoi(text)
+	number, _, _ := strings.Cut(text, " ")
+	n, err := strconv.Atoi(number)
 	switch {
 	case !ok || err != nil || n < 1:
 		return ErrForeign
 	case n > formatVersion:
 		return fmt.Errorf("format %d: %w", n, ErrNewer)
 	}
-	return nil
+	rest, err := s.seal.check(text)
+	if err == nil && rest != number {
+		return ErrForeign
+	}
+	return err
 }
 
 // Close finishes what is queued, writes down where the rooms stand and ends the

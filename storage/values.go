@@ -24,7 +24,11 @@ func (s *Store) Put(ctx context.Context, space, name string, value []byte) error
 	if len(value) > MaxValue {
 		return fmt.Errorf("put %s: %d bytes: %w: at most %d", name, len(value), ErrTooLarge, MaxValue)
 	}
-	return s.change(ctx, "put", space, name, write{value: append([]byte{}, value...)})
+	key, err := valueKey(space, name)
+	if err != nil {
+		return fmt.Errorf("put: %w", err)
+	}
+	return s.change(ctx, "put", space, name, write{value: s.seal.close(key, value)})
 }
 
 // Delete removes a small value; one that is not there is fine.
@@ -62,6 +66,9 @@ func (s *Store) Get(ctx context.Context, space, name string) ([]byte, error) {
 	}
 	defer s.end()
 	b, err := s.get(ctx, key)
+	if err == nil {
+		b, err = s.seal.open(key, b)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("get %s: %w", name, err)
 	}
@@ -85,8 +92,8 @@ func (s *Store) List(ctx context.Context, space string) (map[string][]byte, erro
 		if err != nil {
 			return fmt.Errorf("%s: %w: %v", e.Key, ErrDamaged, err)
 		}
-		values[string(name)] = e.Value
-		return nil
+		values[string(name)], err = s.seal.open(e.Key, e.Value)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", space, err)
