@@ -26,13 +26,16 @@ type app struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 
-	home    string // absolute, once the command runs
-	json    bool
-	verbose bool
-	net     local.Network
-	netSet  bool // network flags were typed, not taken from the environment
-	logger  *slog.Logger
-	helpErr error // what the help function found wrong: cobra lets it return nothing
+	home         string // absolute, once the command runs
+	json         bool
+	verbose      bool
+	net          local.Network
+	netSet       bool // network flags were typed, not taken from the environment
+	logger       *slog.Logger
+	passphraseFD int                // -1 is none
+	secrets      *os.File           // what that is
+	opener       profile.Passphrase // the profile's, once somebody gave it
+	helpErr      error              // what the help function found wrong: cobra lets it return nothing
 }
 
 // run runs a command line and returns the exit code.
@@ -53,7 +56,8 @@ func (a *app) client(ctx context.Context, verb string, lasting bool) (*local.Cli
 		return nil, err
 	}
 	c := local.NewClient(local.Options{
-		Home: a.home, Verb: verb, Lasting: lasting, Network: a.net, Open: a.open,
+		Home: a.home, Verb: verb, Lasting: lasting, Network: a.net,
+		Open: func(opening context.Context) (*local.Opened, error) { return a.open(ctx, opening) },
 	})
 	if err := a.warnIgnored(ctx, c); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -72,9 +76,14 @@ func (a *app) with(ctx context.Context, verb string, lasting bool, f func(*local
 	return errors.Join(err, c.Close())
 }
 
-// open builds the node when this process becomes the holder.
-func (a *app) open(ctx context.Context) (*local.Opened, error) {
-	keys, err := profile.Load(a.home)
+// open builds the node when this process becomes the holder. A passphrase is asked for
+// as long as the command runs.
+func (a *app) open(asking, ctx context.Context) (*local.Opened, error) {
+	keys, err := profile.Load(a.home, a.askProfile(asking))
+	if err != nil {
+		return nil, err
+	}
+	key, err := keys.StoreKey()
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +92,7 @@ func (a *app) open(ctx context.Context) (*local.Opened, error) {
 		return nil, err
 	}
 	n, err := node.New(ctx, node.Config{
-		Account: keys.Account, Name: keys.Name, PeerKey: keys.Peer, Datastore: store,
+		Account: keys.Account, Name: keys.Name, PeerKey: keys.Peer, Datastore: store, StoreKey: key,
 		Listen: a.net.Listen, Bootstrap: a.net.Bootstrap, DHT: a.net.DHT, DisableMDNS: !a.net.MDNS,
 		Logger: a.logger,
 	})

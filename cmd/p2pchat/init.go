@@ -22,25 +22,28 @@ type newProfile struct {
 func newInit(a *app) *cobra.Command {
 	var name string
 	var restore bool
+	var by sealFlags
 	cmd := &cobra.Command{
 		Use:   "init --name NAME",
 		Short: "Make a profile",
 		Long: `Init makes a profile: who you are, and this device's keys. It prints 24 words on
 stdout, once. Whoever has them is you: write them down and show them to nobody.
 With --phrase-stdin it reads such words instead and makes a new device of theirs;
-groups come back with an invitation or from another device.`,
-		Example: "  p2pchat init --name Ana\n  p2pchat init --name Ana --phrase-stdin < words.txt",
+groups come back with an invitation or from another device. The keys lie in a file that
+only you can read, unless they are sealed: --passphrase, or --keyring where there is one.`,
+		Example: "  p2pchat init --name Ana\n  p2pchat init --name Ana --passphrase\n  p2pchat init --name Ana --phrase-stdin < words.txt",
 		Args:    args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.runInit(cmd, name, restore)
+			return a.runInit(cmd, name, restore, by)
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "how others see you")
 	cmd.Flags().BoolVar(&restore, "phrase-stdin", false, "read the 24 words of an account from stdin")
+	addSeal(cmd, &by)
 	return cmd
 }
 
-func (a *app) runInit(cmd *cobra.Command, name string, restore bool) error {
+func (a *app) runInit(cmd *cobra.Command, name string, restore bool, by sealFlags) error {
 	err := profile.Check(a.home)
 	switch {
 	case err == nil:
@@ -66,13 +69,18 @@ func (a *app) runInit(cmd *cobra.Command, name string, restore bool) error {
 			return err
 		}
 	}
-	return a.makeProfile(name, seed)
+	seal, err := a.newSeal(cmd, by)
+	if err != nil {
+		return err
+	}
+	defer clear(seal.Passphrase)
+	return a.makeProfile(name, seed, seal)
 }
 
 // makeProfile makes a profile and prints the words of a new account: on stdout,
 // because a file or a printer may be what they are for, and everything else on
 // stderr.
-func (a *app) makeProfile(name string, seed protocol.Secret) error {
+func (a *app) makeProfile(name string, seed protocol.Secret, by profile.Seal) error {
 	name, err := checkName(name)
 	if err != nil {
 		return err
@@ -81,7 +89,7 @@ func (a *app) makeProfile(name string, seed protocol.Secret) error {
 	if err != nil {
 		return err
 	}
-	if err := profile.Create(a.home, keys); err != nil {
+	if err := profile.Create(a.home, keys, by); err != nil {
 		return err
 	}
 	out := newProfile{Name: name, Home: a.home}
@@ -121,7 +129,7 @@ func (a *app) needProfile(context.Context) error {
 	a.json = false // the words are for a person here, and stdout is for the command
 	stdout := a.stdout
 	a.stdout = a.stderr
-	err = a.makeProfile(name, protocol.Secret{})
+	err = a.makeProfile(name, protocol.Secret{}, profile.Seal{Kind: profile.SealNone})
 	a.json, a.stdout = asJSON, stdout
 	return err
 }

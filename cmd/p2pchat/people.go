@@ -31,8 +31,8 @@ func newWhoami(a *app) *cobra.Command {
 		Long: `Whoami prints the profile's name, its directory and its peer id. The key by which
 others know you differs from group to group: p2pchat group show GROUP.`,
 		Args: args(0, 0, ""),
-		RunE: func(*cobra.Command, []string) error {
-			keys, err := profile.Load(a.home)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			keys, err := profile.Load(a.home, a.askProfile(cmd.Context()))
 			if err != nil {
 				return err
 			}

@@ -50,6 +50,7 @@ func newRoot(a *app) *cobra.Command {
 		newChat(a), newMembers(a), newPeers(a), newBlock(a), newStatus(a), newDaemon(a), newDemo(a), newVersion(a))
 	root.AddCommand(newRole(a), newKick(a), newBan(a), newUnban(a), newMute(a), newUnmute(a), newLeave(a),
 		newRemoveMessage(a), newReport(a), newRequest(a), newAudit(a))
+	root.AddCommand(newPassphrase(a))
 	root.SetHelpCommand(newHelp())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{cmd: cmd.CommandPath(), err: flagError(err)}
@@ -160,6 +161,7 @@ func names(all ...string) cobra.PositionalArgs {
 func (a *app) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.home, "home", "", "`directory` of the profile (env P2PCHAT_HOME)")
 	f.BoolVar(&a.json, "json", false, "print one JSON object a line")
+	f.IntVar(&a.passphraseFD, "passphrase-fd", -1, "read passphrases from file descriptor `N`, a line each, rather than ask")
 	f.BoolVar(&a.verbose, "verbose", false, "log to stderr")
 	f.StringArrayVar(&a.net.Listen, "listen", nil, "`multiaddr` to listen on; repeatable (env P2PCHAT_LISTEN)")
 	f.StringArrayVar(&a.net.Bootstrap, "bootstrap", nil, "`multiaddr` of a node that serves the DHT; repeatable (env P2PCHAT_BOOTSTRAP)")

@@ -1,14 +1,14 @@
 // Package profile is a person's directory on disk: the keys, the lock that keeps
 // it to one process at a time, and the store.
 //
-//	keys.json   who this person and this device are (0600)
+//	keys.json   who this person and this device are (0600), in the open or sealed
 //	lock        held by the process that has the profile open
 //	socket      where that process answers (package local)
 //	store/      history and secrets of the groups (pebble)
 //
 // The directory is its owner's alone (0700). Nothing in here is ever overwritten:
-// keys are written once, and a store that is not ours, or is damaged, is refused
-// and left as it is.
+// keys are written once, and only [Reseal] puts the same keys under another seal; a
+// store that is not ours, or is damaged, is refused and left as it is.
 package profile
 
 import (

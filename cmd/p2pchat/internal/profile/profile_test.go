@@ -77,7 +77,7 @@ func create(t *testing.T, home string) Keys {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Create(home, k); err != nil {
+	if err := Create(home, k, Seal{Kind: SealNone}); err != nil {
 		t.Fatal(err)
 	}
 	return k
@@ -86,7 +86,7 @@ func create(t *testing.T, home string) Keys {
 func TestCreateAndLoad(t *testing.T) {
 	home := newHome(t)
 	k := create(t, home)
-	got, err := Load(home)
+	got, err := Load(home, nil)
 	if err != nil || got.Name != "Ana" || got.Account != k.Account || !got.Peer.Equals(k.Peer) {
 		t.Fatalf("Load: %v", err)
 	}
@@ -109,7 +109,7 @@ func TestCreateNeverOverwrites(t *testing.T) {
 	create(t, home)
 	before, _ := os.ReadFile(filepath.Join(home, keysFile))
 	k, _ := NewKeys("Eve", protocol.Secret{}, rand.Reader)
-	if err := Create(home, k); !errors.Is(err, ErrExists) {
+	if err := Create(home, k, Seal{Kind: SealNone}); !errors.Is(err, ErrExists) {
 		t.Errorf("Create over a profile: %v", err)
 	}
 	after, _ := os.ReadFile(filepath.Join(home, keysFile))
@@ -120,7 +120,7 @@ func TestCreateNeverOverwrites(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(full, "thesis.txt"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Create(full, k); !errors.Is(err, ErrNotEmpty) {
+	if err := Create(full, k, Seal{Kind: SealNone}); !errors.Is(err, ErrNotEmpty) {
 		t.Errorf("Create among other files: %v", err)
 	}
 }
@@ -134,7 +134,7 @@ func TestCreateRace(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			k, _ := NewKeys("Ana", protocol.Secret{}, rand.Reader)
-			err := Create(home, k)
+			err := Create(home, k, Seal{Kind: SealNone})
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -146,7 +146,7 @@ func TestCreateRace(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if _, err := Load(home); made != 1 || err != nil {
+	if _, err := Load(home, nil); made != 1 || err != nil {
 		t.Errorf("%d profiles made; Load: %v", made, err)
 	}
 }
@@ -168,7 +168,7 @@ func TestRestoredSeedIsANewDevice(t *testing.T) {
 
 func TestLoadRefuses(t *testing.T) {
 	home := newHome(t)
-	if _, err := Load(home); !errors.Is(err, ErrNoProfile) {
+	if _, err := Load(home, nil); !errors.Is(err, ErrNoProfile) {
 		t.Errorf("Load of nothing: %v", err)
 	}
 	create(t, home)
@@ -185,7 +185,7 @@ func TestLoadRefuses(t *testing.T) {
 		if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Load(home)
+		_, err := Load(home, nil)
 		if !errors.Is(err, ErrKeys) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -203,7 +203,7 @@ func TestLoadRefusesWhatOthersCanRead(t *testing.T) {
 		if err := os.Chmod(target, mode[0]); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Load(home)
+		_, err := Load(home, nil)
 		var exposed *ExposedError
 		if !errors.Is(err, ErrExposed) || !errors.As(err, &exposed) || !strings.Contains(exposed.Repair(), target) {
 			t.Errorf("%s: %v", target, err)
@@ -212,7 +212,7 @@ func TestLoadRefusesWhatOthersCanRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := Load(home); err != nil {
+	if _, err := Load(home, nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -66,6 +66,9 @@ type StoreOptions struct {
 // acknowledged message needs, and concurrent Syncs share one fsync.
 func OpenStore(home string, o StoreOptions) (*Store, error) {
 	dir := filepath.Join(home, storeDir)
+	if err := removeTemps(home); err != nil {
+		return nil, err
+	}
 	found, err := checkStore(dir)
 	if err == nil && !found {
 		err = createStore(home, dir, o)

@@ -23,22 +23,33 @@ func writeOnce(path string, data []byte) error {
 		return fmt.Errorf("%s: %w", path, ErrExists)
 	}
 	dir := filepath.Dir(path)
-	tmp, err := os.CreateTemp(dir, tempPrefix) // 0600
+	tmp, err := writeTemp(dir, data)
 	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer func() { _ = os.Remove(tmp) }() // gone already after the rename
+	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(tmp.Name()) }() // gone already after the rename
+	return syncDir(dir)
+}
+
+// writeTemp writes a file of the owner's to the disk, under a name that it is not to
+// keep.
+func writeTemp(dir string, data []byte) (path string, err error) {
+	tmp, err := os.CreateTemp(dir, tempPrefix) // 0600
+	if err != nil {
+		return "", err
+	}
 	_, err = tmp.Write(data)
 	if err == nil {
 		err = tmp.Sync()
 	}
 	if err := errors.Join(err, tmp.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		_ = os.Remove(tmp.Name())
+		return "", err
 	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
+	return tmp.Name(), nil
 }
 
 // syncDir makes a rename in dir survive a power cut.
