@@ -34,6 +34,7 @@ type app struct {
 	logger       *slog.Logger
 	passphraseFD int                // -1 is none
 	secrets      *os.File           // what that is
+	hidden       *term.Terminal     // where they are typed
 	opener       profile.Passphrase // the profile's, once somebody gave it
 	helpErr      error              // what the help function found wrong: cobra lets it return nothing
 }

@@ -185,28 +185,40 @@ func (a *app) readFD() (profile.Passphrase, error) {
 	}
 }
 
-// readHidden asks at the terminal without echo. A signal gives the echo back.
+// readHidden asks at the terminal. There is no echo from before the prompt is shown, and
+// a signal gives it back.
 func (a *app) readHidden(ctx context.Context, prompt string) (profile.Passphrase, error) {
 	fd := int(a.stdin.(*os.File).Fd())
-	state, err := term.GetState(fd)
+	state, err := term.MakeRaw(fd)
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = term.Restore(fd, state) }()
+	if a.hidden == nil { // one for all questions: it may hold the next answer already
+		a.hidden = term.NewTerminal(terminalEnds{a.stdin, a.stderr}, "")
+	}
 	type answer struct {
-		line []byte
+		line string
 		err  error
 	}
 	answered := make(chan answer, 1) // see confirm
-	fmt.Fprint(a.stderr, prompt)
 	go func() {
-		line, err := term.ReadPassword(fd)
+		line, err := a.hidden.ReadPassword(prompt)
 		answered <- answer{line, err}
 	}()
-	defer fmt.Fprintln(a.stderr)
 	select {
 	case <-ctx.Done():
-		return nil, errors.Join(context.Cause(ctx), term.Restore(fd, state))
+		return nil, context.Cause(ctx)
 	case got := <-answered:
-		return got.line, got.err
+		if errors.Is(got.err, io.EOF) { // ^C or ^D
+			return nil, &nextError{errNo, "the same again, and the passphrase"}
+		}
+		return profile.Passphrase(got.line), got.err
 	}
+}
+
+// terminalEnds is a terminal as a program has it: one end to read, one to write.
+type terminalEnds struct {
+	io.Reader
+	io.Writer
 }
