@@ -43,8 +43,16 @@ func payloadOf(k FrameKind) any {
 		return new(struct{})
 	case FrameWant:
 		return new(Want)
-	case FrameKeys:
+	case FrameKeys, FrameNearbyBox:
 		return new([]byte)
+	case FrameNearbyAsk:
+		return new(struct{})
+	case FrameNearbyOffer:
+		return new(NearbyOffer)
+	case FrameNearbyCommit:
+		return new(NearbyCommit)
+	case FrameNearbyKey:
+		return new(NearbyKey)
 	}
 	return nil
 }
@@ -146,6 +154,7 @@ func makeVectors(t testing.TB) []*vector {
 	m.answers()
 	m.joining()
 	m.meeting()
+	m.nearby()
 	m.records()
 	m.frames()
 	m.signatures()
@@ -979,6 +988,11 @@ func (m *vectorMaker) frames() {
 		{"want-bodies", "A request for messages whose bodies are missing.", FrameWant, Want{Group: id, Bodies: []ID{{4}, {5}}}},
 		{"want-chunks", "A request for a chunk alone.", FrameWant, Want{Group: id, Chunks: []ID{{1}}}},
 		{"keys", "Sealed epoch secrets, as a byte string.", FrameKeys, []byte{1, 2, 3}},
+		{"nearby-ask", "Asks who invites here.", FrameNearbyAsk, struct{}{}},
+		{"nearby-offer", "Who invites.", FrameNearbyOffer, NearbyOffer{Name: "Ana"}},
+		{"nearby-commit", "Asks to compare.", FrameNearbyCommit, NearbyCommit{Commit: id, Name: "Bo"}},
+		{"nearby-key", "A key and a nonce.", FrameNearbyKey, NearbyKey{Key: id, Nonce: [32]byte{1}}},
+		{"nearby-box", "A sealed box, as a byte string.", FrameNearbyBox, []byte{1, 2, 3}},
 		{"unknown-critical", "An odd kind that this version does not know: the reader ends the stream.", 4095, Refusal{1}},
 	}
 	for _, x := range frames {

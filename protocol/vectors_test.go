@@ -272,6 +272,7 @@ var vectorChecks = map[string]func(v *vector) error{
 	"join-request": checkJoinVector,
 	"welcome":      checkWelcomeVector,
 	"hello":        checkHelloVector,
+	"nearby":       checkNearbyVector,
 	"rendezvous": func(v *vector) error {
 		n := Secret(v.b32("secret"))
 		v.want("topic", Topic(n))
