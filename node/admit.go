@@ -14,16 +14,29 @@ import (
 	"github.com/p2pchat/p2pchat/storage"
 )
 
-// openInvite is an invite of a group that this node may admit by.
+// openInvite is an invite of a group, seen by somebody who may admit to it.
 type openInvite struct {
 	room  *room
 	id    protocol.ID
 	body  *protocol.Invite
 	lobby protocol.Secret
+	// over is the refusal that everybody gets here who asks by it, 0 where it admits.
+	over uint64
 }
 
-// openInvites returns the invites this node may admit by, expired ones too: who
-// asks by one is told so.
+// knownInvites returns the invites that this node can say something about: also those
+// that are over, because who asks by one should be told so.
+func (n *Node) knownInvites() []openInvite {
+	var out []openInvite
+	for _, r := range n.allRooms() {
+		r.mu.Lock()
+		out = append(out, r.knownInvites()...)
+		r.mu.Unlock()
+	}
+	return out
+}
+
+// openInvites returns the invites this node may admit by, expired ones too.
 func (n *Node) openInvites() []openInvite {
 	var out []openInvite
 	for _, r := range n.allRooms() {
@@ -40,21 +53,34 @@ func (r *room) openInvites() []openInvite {
 
 // mayAdmitBy is openInvites for one room. The caller holds mu.
 func (r *room) mayAdmitBy() []openInvite {
+	return slices.DeleteFunc(r.knownInvites(), func(in openInvite) bool { return in.over != 0 })
+}
+
+// knownInvites is the same for one room. The caller holds mu.
+func (r *room) knownInvites() []openInvite {
 	me, ok := r.current().Standing(r.me.Root())
 	if !ok || me.Rank > protocol.Greeter {
 		return nil
 	}
-	var out []openInvite
+	live := make(map[protocol.ID]bool)
 	for _, id := range r.current().Invites() {
+		live[id] = true
+	}
+	var out []openInvite
+	for _, id := range r.set.Invites() {
 		v, c, _ := r.set.Get(id)
-		body, ok := c.(*protocol.Invite)
-		author, _ := r.set.Author(id)
-		if !ok || body.Rank <= me.Rank || body.IssuerAdmits && author != me.Root {
+		lobby, ok := r.lobby(v)
+		if !ok {
 			continue
 		}
-		if lobby, ok := r.lobby(v); ok {
-			out = append(out, openInvite{r, id, body, lobby})
+		in := openInvite{room: r, id: id, body: c.(*protocol.Invite), lobby: lobby}
+		switch author, _ := r.set.Author(id); {
+		case !live[id]:
+			in.over = protocol.RefusedRevoked
+		case in.body.Rank <= me.Rank, in.body.IssuerAdmits && author != me.Root:
+			in.over = protocol.RefusedElsewhere
 		}
+		out = append(out, in)
 	}
 	return out
 }
@@ -105,7 +131,7 @@ func (n *Node) serveJoin(ctx context.Context, w *wire) error {
 	if err := w.expect(protocol.FrameLobby, &lobby); err != nil {
 		return err
 	}
-	for _, in := range n.openInvites() {
+	for _, in := range n.knownInvites() {
 		if h.LobbyTag(in.lobby, protocol.Initiator) == lobby.Tag {
 			// Only who holds a link takes one of the places.
 			select {
@@ -158,10 +184,14 @@ func (in openInvite) refusal(q protocol.JoinRequest, asked time.Time) error {
 		return &protocol.RefusedError{Code: protocol.RefusedInvalid}
 	case len(roster.Banned(q.Cert.Root)) > 0: // also where this person could overcome the ban: nobody is let back in unawares
 		return &protocol.RefusedError{Code: protocol.RefusedBanned}
+	case in.over == protocol.RefusedRevoked:
+		return &protocol.RefusedError{Code: protocol.RefusedRevoked}
 	case expired(in.body, asked):
 		return &protocol.RefusedError{Code: protocol.RefusedExpired}
 	case in.body.Uses != 0 && roster.Admissions(in.id) >= int(in.body.Uses):
 		return &protocol.RefusedError{Code: protocol.RefusedUsedUp}
+	case in.over != 0:
+		return &protocol.RefusedError{Code: in.over}
 	}
 	return nil
 }

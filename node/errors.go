@@ -28,6 +28,9 @@ var (
 	ErrRefused = errors.New("admission refused")
 	// ErrApproval says that a person has to approve a request to join, and has not yet.
 	ErrApproval = errors.New("a person has to approve first")
+	// ErrElsewhere says that who was reached may not admit by an invitation: only who
+	// made it, or somebody more senior.
+	ErrElsewhere = errors.New("who was reached may not admit by this invitation")
 	// ErrNothing says that an act would change nothing.
 	ErrNothing = errors.New("nothing to do")
 	// ErrListen says that an address cannot be listened on.

@@ -59,6 +59,13 @@ func (n *Node) linkAddrs() [][]byte {
 	return out
 }
 
+// JoinOptions shape how somebody asks to be admitted.
+type JoinOptions struct {
+	// NoWait returns ErrApproval as soon as a person has to approve, rather than wait
+	// for that.
+	NoWait bool
+}
+
 // Join asks to be admitted by whoever may admit and is found: by the link's
 // addresses, remembered addresses, mDNS or the DHT. It returns when this node is a
 // member and has the group's history as the admitter has it; ctx bounds it.
@@ -66,6 +73,11 @@ func (n *Node) linkAddrs() [][]byte {
 // again until they have: an ErrApproval when ctx ends says that they have not, and
 // that it is worth trying later.
 func (n *Node) Join(ctx context.Context, text string) (protocol.ID, error) {
+	return n.JoinWith(ctx, text, JoinOptions{})
+}
+
+// JoinWith is Join with options.
+func (n *Node) JoinWith(ctx context.Context, text string, o JoinOptions) (protocol.ID, error) {
 	if err := n.alive(); err != nil {
 		return protocol.ID{}, err
 	}
@@ -76,38 +88,16 @@ func (n *Node) Join(ctx context.Context, text string) (protocol.ID, error) {
 	if r, err := n.room(link.Group); err == nil && r.stillIn(ctx) {
 		return link.Group, nil
 	}
-	var last error
-	waits := false
-	for _, b := range link.Addrs {
-		if a, err := ma.NewMultiaddrBytes(b); err == nil {
-			if info, err := peer.AddrInfoFromP2pAddr(a); err == nil {
-				if n.cfg.DHT == DHTOff && n.cfg.Host == nil && !local(a) {
-					last = fmt.Errorf("%w: %s", ErrOutside, a)
-				}
-				n.disc.found(*info, "link")
-			}
-		}
-	}
+	j := &joining{n: n, link: link, o: o, asked: make(map[peer.ID]time.Time), requests: make(map[[32]byte]ownRequest)}
+	j.seekAdmitters()
 	stop := n.disc.seek(protocol.DHTKey(link.Lobby()))
 	defer stop()
 	for {
 		changed := n.peers.changes()
-		for _, p := range n.joinCandidates() {
-			r, err := n.askToJoin(ctx, p, link)
-			if err == nil {
-				err = n.settleIn(ctx, r, p)
-				if err == nil {
-					err = n.founded(ctx, r)
-				}
-				if err == nil || ctx.Err() != nil || r.isMember(r.me.Dev()) {
-					return r.group, err
-				}
+		for _, p := range j.candidates() {
+			if group, done, err := j.try(ctx, p); done {
+				return group, err
 			}
-			if errors.Is(err, ErrRefused) {
-				return protocol.ID{}, err
-			}
-			waits = waits || errors.Is(err, ErrApproval)
-			n.log.Debug("join", "peer", p, "err", err)
 		}
 		select {
 		case <-changed:
@@ -115,45 +105,122 @@ func (n *Node) Join(ctx context.Context, text string) (protocol.ID, error) {
 		case <-n.ctx.Done():
 			return protocol.ID{}, ErrClosed
 		case <-ctx.Done():
-			if waits {
-				return protocol.ID{}, fmt.Errorf("join: %w: they have the request; try again with the same link later: %w", ErrApproval, ctx.Err())
-			}
-			return protocol.ID{}, errors.Join(fmt.Errorf("join: %w: %w", ErrNoAdmitter, ctx.Err()), last)
+			return protocol.ID{}, j.gaveUp(ctx.Err())
 		}
 	}
 }
 
-// joinCandidates returns the connected peers that were not asked just now.
-func (n *Node) joinCandidates() []peer.ID {
-	var out []peer.ID
-	for _, p := range n.peers.all() {
-		n.peers.with(p, func(s *peerState) {
-			if n.now().Sub(s.joined) >= retryJoin {
-				s.joined = n.now()
-				out = append(out, p)
+// joining is one attempt to join. Two may run at once in a node.
+type joining struct {
+	n        *Node
+	link     protocol.Link
+	o        JoinOptions
+	asked    map[peer.ID]time.Time
+	requests map[[32]byte]ownRequest // by what the identity is derived from
+	last     error                   // why the search did not find more
+}
+
+// ownRequest is one question, however often and of whomever it is asked: who answers
+// knows it again by its proof.
+type ownRequest struct {
+	request protocol.JoinRequest
+	box     protocol.BoxKey
+}
+
+// seekAdmitters tries the link's addresses.
+func (j *joining) seekAdmitters() {
+	for _, b := range j.link.Addrs {
+		a, err := ma.NewMultiaddrBytes(b)
+		if err != nil {
+			continue
+		}
+		if info, err := peer.AddrInfoFromP2pAddr(a); err == nil {
+			if j.n.cfg.DHT == DHTOff && j.n.cfg.Host == nil && !local(a) {
+				j.last = fmt.Errorf("%w: %s", ErrOutside, a)
 			}
-		})
+			j.n.disc.found(*info, "link")
+		}
+	}
+}
+
+// candidates returns the connected peers that were not asked just now.
+func (j *joining) candidates() []peer.ID {
+	var out []peer.ID
+	for _, p := range j.n.peers.all() {
+		if at, ok := j.asked[p]; !ok || time.Since(at) >= retryJoin {
+			j.asked[p] = time.Now()
+			out = append(out, p)
+		}
 	}
 	return out
 }
 
-// askToJoin runs the joiner's side with one peer. An ErrRefused is an answer by
-// somebody who may admit; other errors mean to try elsewhere.
-func (n *Node) askToJoin(ctx context.Context, p peer.ID, link protocol.Link) (*room, error) {
+// try asks one peer, and says whether that is the end of it.
+func (j *joining) try(ctx context.Context, p peer.ID) (group protocol.ID, done bool, err error) {
+	r, err := j.ask(ctx, p)
+	if err == nil {
+		err = j.n.settleIn(ctx, r, p)
+		if err == nil {
+			err = j.n.founded(ctx, r)
+		}
+		if err == nil || ctx.Err() != nil || r.isMember(r.me.Dev()) {
+			return r.group, true, err
+		}
+	}
+	j.n.log.Debug("join", "peer", p, "err", err)
+	switch {
+	case errors.Is(err, ErrRefused):
+		return group, true, err
+	case errors.Is(err, ErrApproval):
+		j.last = ErrApproval
+		return group, j.o.NoWait, err
+	case errors.Is(err, ErrElsewhere) && !errors.Is(j.last, ErrApproval):
+		j.last = ErrElsewhere
+	}
+	return group, false, err
+}
+
+// gaveUp says why a search that took too long found nothing.
+func (j *joining) gaveUp(why error) error {
+	switch {
+	case errors.Is(j.last, ErrApproval):
+		return fmt.Errorf("join: %w: they have the request; try again with the same link later: %w", ErrApproval, why)
+	case errors.Is(j.last, ErrElsewhere):
+		return fmt.Errorf("join: %w, and nobody else was reachable: %w", ErrElsewhere, why)
+	}
+	return errors.Join(fmt.Errorf("join: %w: %w", ErrNoAdmitter, why), j.last)
+}
+
+// ask runs the joiner's side with one peer. An ErrRefused is an answer by somebody who
+// may admit; other errors mean to try elsewhere.
+func (j *joining) ask(ctx context.Context, p peer.ID) (*room, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	w, err := n.dial(ctx, p, joinProtocol, joinTimeout)
+	w, err := j.n.dial(ctx, p, joinProtocol, joinTimeout)
 	if err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = w.stream.Reset() })
 	defer stop()
-	r, err := n.joinBy(ctx, w, link)
+	r, err := j.talk(ctx, w)
 	w.end(err)
 	return r, err
 }
 
-func (n *Node) joinBy(ctx context.Context, w *wire, link protocol.Link) (*room, error) {
+// request returns the request under an identity, made when it is first needed.
+func (j *joining) request(tag [32]byte) (ownRequest, error) {
+	if r, ok := j.requests[tag]; ok {
+		return r, nil
+	}
+	request, box, err := j.link.Request(j.n.account.Identity(tag), j.n.displayName(), rand.Reader)
+	if err == nil {
+		j.requests[tag] = ownRequest{request, box}
+	}
+	return j.requests[tag], err
+}
+
+func (j *joining) talk(ctx context.Context, w *wire) (*room, error) {
+	n, link := j.n, j.link
 	h := &protocol.Hello{PeerI: string(n.host.ID()), PeerR: string(w.peer())}
 	_, _ = rand.Read(h.NonceI[:])
 	if err := w.send(protocol.FrameHelloNonce, protocol.HelloNonce{Nonce: h.NonceI}); err != nil {
@@ -178,30 +245,39 @@ func (n *Node) joinBy(ctx context.Context, w *wire, link protocol.Link) (*room, 
 	if err != nil {
 		return nil, err
 	}
-	me := n.account.Identity(tag)
-	request, box, err := link.Request(me, n.displayName(), rand.Reader)
+	own, err := j.request(tag)
 	if err != nil {
 		return nil, err
 	}
-	if err := w.send(protocol.FrameRequest, request); err != nil {
+	if err := w.send(protocol.FrameRequest, own.request); err != nil {
 		return nil, err
 	}
 	var sealed []byte
 	if err := w.expect(protocol.FrameWelcome, &sealed); err != nil {
-		var refused *protocol.RefusedError
-		switch {
-		case !errors.As(err, &refused), refused.Code == protocol.RefusedBusy:
-			return nil, err
-		case refused.Code == protocol.RefusedApproval:
-			return nil, fmt.Errorf("%w: %w", ErrApproval, err)
-		}
-		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+		return nil, refusedBy(err)
 	}
-	welcome, _, err := protocol.OpenWelcome(link.Group, me.Dev(), box, sealed)
+	welcome, _, err := protocol.OpenWelcome(link.Group, own.request.Cert.Dev, own.box, sealed)
 	if err != nil {
 		return nil, err
 	}
 	return n.welcomed(ctx, link.Group, tag, welcome)
+}
+
+// refusedBy says what a refusal of a join means for who asked.
+func refusedBy(err error) error {
+	var refused *protocol.RefusedError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	switch refused.Code {
+	case protocol.RefusedBusy:
+		return err
+	case protocol.RefusedApproval:
+		return fmt.Errorf("%w: %w", ErrApproval, err)
+	case protocol.RefusedElsewhere:
+		return fmt.Errorf("%w: %w", ErrElsewhere, err)
+	}
+	return fmt.Errorf("%w: %w", ErrRefused, err)
 }
 
 // welcomed opens the room that a welcome gives the keys of. Its secrets are claims

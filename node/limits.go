@@ -136,6 +136,9 @@ const (
 	// requestFresh is how long a request stands for those that follow it, so that who
 	// asks again and again costs no write each time.
 	requestFresh = time.Hour
+	// deniedFor is how long a person's no stands for who asks again by the same
+	// invite: long enough that nobody is nagged, short enough for a mistake.
+	deniedFor = 10 * time.Minute
 
 	// sealWait and sealJitter are how long a node waits before it seals a leave: it
 	// lets the leaver's last events arrive, and one of many seniors come first.

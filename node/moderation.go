@@ -73,6 +73,10 @@ type InviteInfo struct {
 	State        string // "open", "expired", "used up", "revoked", "undone"
 }
 
+// Over says that more were admitted by an invitation than it allows: on two sides of a
+// split, neither of which knew of the other.
+func (i InviteInfo) Over() bool { return i.Uses > 0 && i.Used > int(i.Uses) }
+
 // Request is somebody who asked this node to be admitted and waits for a person's
 // answer.
 type Request struct {

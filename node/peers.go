@@ -27,7 +27,6 @@ type peerState struct {
 	proofs  map[protocol.ID]protocol.Key // the device it proved to be, a group
 	greeted bool                         // a hello has run
 	sharing map[protocol.ID]bool         // in which groups addresses were handed on over this connection
-	joined  time.Time                    // when a join was last asked of it
 	former  map[protocol.ID]time.Time    // when it was last asked in a group that it is out of
 	equal   map[protocol.ID]protocol.ID  // the digest at which it held the same as this node
 	syncing map[protocol.ID]*syncState

@@ -18,13 +18,19 @@ import (
 type heldRequest struct {
 	Request []byte      `cbor:"1,keyasint"` // as it came; its proof is what an approval rests on
 	Invite  protocol.ID `cbor:"3,keyasint"`
-	Asked   int64       `cbor:"5,keyasint"` // Unix milliseconds
-	Denied  bool        `cbor:"7,keyasint,omitempty"`
+	Asked   int64       `cbor:"5,keyasint"`           // Unix milliseconds
+	Denied  int64       `cbor:"7,keyasint,omitempty"` // when a person said no; 0 if nobody did
 
 	parsed protocol.JoinRequest
 }
 
 func (h *heldRequest) asked() time.Time { return time.UnixMilli(h.Asked) }
+
+// same says whether another request is this question again, as who waits asks it every
+// few seconds.
+func (h *heldRequest) same(in openInvite, q protocol.JoinRequest) bool {
+	return h.Invite == in.id && h.parsed.Name == q.Name
+}
 
 // Requests returns who asked this node to be admitted and needs a person's yes, the
 // oldest first. Other nodes that may admit have lists of their own.
@@ -55,9 +61,9 @@ func (n *Node) Requests(group protocol.ID) ([]Request, error) {
 // stateOf says what became of a request. The caller holds mu.
 func (r *room) stateOf(root protocol.Key, h *heldRequest) string {
 	switch {
-	case r.current().Rank(root) != protocol.NoRank:
-		return "approved"
-	case h.Denied:
+	case r.current().Rank(root) != protocol.NoRank, r.set.Spent(h.parsed.Proof):
+		return "approved" // they may have gone again since
+	case h.Denied != 0:
 		return "denied"
 	}
 	return "waiting"
@@ -119,7 +125,7 @@ func (n *Node) Deny(ctx context.Context, group protocol.ID, who string) error {
 		return fmt.Errorf("deny: %w: the request is %s already", ErrNothing, state)
 	}
 	denied := *h
-	denied.Denied = true
+	denied.Denied = r.n.now().UnixMilli()
 	if err := r.keepRequest(ctx, &denied); err != nil {
 		return fmt.Errorf("deny: %w", err)
 	}
@@ -159,25 +165,34 @@ func (r *room) asksPerson(in openInvite) bool {
 	return in.body.Approve
 }
 
-// hold keeps a request for a person, and returns the answer for now. The caller holds
-// mu.
+// hold keeps a request for a person, and returns the answer for now. The newest takes
+// the place of the one before: of an identity there is one, and its proof may be used
+// once. The caller holds mu.
 func (r *room) hold(ctx context.Context, in openInvite, q protocol.JoinRequest) error {
 	now := r.n.now()
-	old := r.acts.requests[q.Cert.Root]
-	if old != nil && now.Sub(old.asked()) >= requestFor {
-		old = nil
+	root := q.Cert.Root
+	h := &heldRequest{Request: q.Encode(), Invite: in.id, Asked: now.UnixMilli(), parsed: q}
+	old := r.acts.requests[root]
+	if old == nil && !r.placeForRequest(ctx) {
+		return &protocol.RefusedError{Code: protocol.RefusedBusy}
 	}
-	if old != nil && old.Denied {
-		return &protocol.RefusedError{Code: protocol.RefusedDenied}
+	if old != nil && now.Sub(old.asked()) < requestFor {
+		switch r.stateOf(root, old) {
+		case "denied":
+			again := now.Sub(time.UnixMilli(old.Denied)) >= deniedFor && q.Proof != old.parsed.Proof
+			if old.Invite == in.id && !again {
+				return &protocol.RefusedError{Code: protocol.RefusedDenied}
+			}
+		case "waiting":
+			if old.same(in, q) && now.Sub(old.asked()) < requestFresh {
+				h.Asked = old.Asked
+				r.acts.requests[root] = h
+				return &protocol.RefusedError{Code: protocol.RefusedApproval}
+			}
+		}
 	}
-	if old == nil || old.Invite != in.id || old.parsed.Name != q.Name || now.Sub(old.asked()) >= requestFresh {
-		if old == nil && !r.placeForRequest(ctx) {
-			return &protocol.RefusedError{Code: protocol.RefusedBusy}
-		}
-		h := &heldRequest{Request: q.Encode(), Invite: in.id, Asked: now.UnixMilli(), parsed: q}
-		if err := r.keepRequest(ctx, h); err != nil {
-			return err
-		}
+	if err := r.keepRequest(ctx, h); err != nil {
+		return err
 	}
 	return &protocol.RefusedError{Code: protocol.RefusedApproval}
 }

@@ -219,6 +219,12 @@ func (r *Roster) standing(root Key) []int32 {
 	return out
 }
 
+// Invites returns all invites of the set in its order, also those that are over.
+func (s *Set) Invites() []ID { return s.ids(s.kinds[KindInvite]) }
+
+// Spent says whether a grant of the set rests on a join proof: no other can then.
+func (s *Set) Spent(p JoinProof) bool { return len(s.nonces[p.Nonce]) > 0 }
+
 // Rekeys returns the effective rekeys in the set's order.
 func (r *Roster) Rekeys() []ID { return r.effective(KindRekey) }
 

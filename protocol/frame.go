@@ -77,6 +77,9 @@ const (
 	RefusedInvalid  = 6 // the request is malformed or its signatures do not hold
 	RefusedBanned   = 7 // an unban is needed first
 	RefusedDenied   = 8 // a person said no
+	RefusedRevoked  = 9 // the invite was called off
+
+	RefusedElsewhere = 10 // who was asked may not admit by this invite; others may
 )
 
 // Open opens a sync of one group. The digests are SHA-256 over all tips and all
@@ -197,9 +200,9 @@ func (e *RefusedError) Error() string {
 	case RefusedUnknown:
 		return "refused: the invite or the membership is not known there"
 	case RefusedExpired:
-		return "refused: the invite has expired"
+		return "refused: this invitation has expired"
 	case RefusedUsedUp:
-		return "refused: the invite was used as often as it may be"
+		return "refused: this invitation was used as often as it may be"
 	case RefusedApproval:
 		return "refused: a person has to approve first"
 	case RefusedBusy:
@@ -208,6 +211,10 @@ func (e *RefusedError) Error() string {
 		return "refused: you are banned; a moderator can lift that"
 	case RefusedDenied:
 		return "refused: a person said no"
+	case RefusedRevoked:
+		return "refused: this invitation was revoked"
+	case RefusedElsewhere:
+		return "refused: who was asked may not admit by this invitation"
 	}
 	return "refused: the request is not valid"
 }

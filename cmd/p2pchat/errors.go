@@ -20,6 +20,7 @@ const (
 	exitOK    = 0
 	exitError = 1
 	exitUsage = 2 // the command line cannot be understood
+	exitWaits = 3 // a person has to approve first
 )
 
 // usageError is a command line that cannot be understood.
@@ -65,6 +66,9 @@ func (a *app) report(ctx context.Context, err error) int {
 	var usage *usageError
 	if errors.As(err, &usage) || errors.Is(err, local.ErrBadRequest) {
 		return exitUsage
+	}
+	if errors.Is(err, node.ErrApproval) {
+		return exitWaits
 	}
 	return exitError
 }
@@ -135,9 +139,10 @@ func nextSteps() []step {
 		{local.ErrInterrupted, "p2pchat log GROUP -n 5, to see whether it was done"},
 		{local.ErrClosing, "the same again"},
 		{node.ErrListen, "the same with another address: --listen /ip4/0.0.0.0/tcp/0"},
-		{node.ErrApproval, "p2pchat join LINK again, once somebody there typed p2pchat request approve GROUP YOUR-NAME"},
-		{node.ErrNoAdmitter, "ask the one who invited you to run p2pchat daemon, then p2pchat join LINK --wait 5m"},
-		{node.ErrRefused, "ask for a new link: p2pchat invite create GROUP"},
+		{node.ErrApproval, "the same again, now or when somebody there typed p2pchat request approve; --wait 1h waits longer"},
+		{node.ErrElsewhere, "ask the one who made the invitation to be online (p2pchat daemon), then the same again with --wait 5m"},
+		{node.ErrNoAdmitter, "ask the one who invited you to run p2pchat daemon, then the same again with --wait 5m"},
+		{node.ErrRefused, "ask a member who may invite for a new link"},
 		{node.ErrNotAllowed, "p2pchat members GROUP, to see who may"},
 		{node.ErrUnknownName, "p2pchat members GROUP"},
 		{node.ErrUnknownGroup, "p2pchat group list"},

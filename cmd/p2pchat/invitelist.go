@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -51,8 +52,22 @@ func (a *app) listInvites(ctx context.Context, c *local.Client, g local.Group) e
 		if i.Expiry != nil {
 			expires = i.Expiry.Local().Format("2006-01-02 15:04")
 		}
-		return []string{protocol.Short(i.ID), i.State, i.Role, used, expires, t.who(i.By), yes(i.Approve, "a person says yes")}
+		return []string{protocol.Short(i.ID), i.State, i.Role, used, expires, t.who(i.By), inviteNotes(i)}
 	})
+}
+
+// inviteNotes says what else there is about an invitation.
+func inviteNotes(i local.InviteInfo) string {
+	var notes []string
+	for _, n := range []string{
+		yes(i.Approve, "a person says yes"), yes(i.Issuer, "who made it admits"),
+		yes(i.Uses > 0 && i.Used > int(i.Uses), "too often: two sides of a split admitted at once"),
+	} {
+		if n != "" {
+			notes = append(notes, n)
+		}
+	}
+	return strings.Join(notes, "; ")
 }
 
 func newInviteRevoke(a *app) *cobra.Command {

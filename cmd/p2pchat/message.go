@@ -30,18 +30,29 @@ message is delivered when somebody is.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			return a.with(ctx, "send", false, func(c *local.Client) error {
+			return a.inGroup(ctx, "send", args[0], func(c *local.Client, g local.Group) error {
 				if len(args) == 2 && args[1] == "-" {
-					return a.sendLines(ctx, c, args[0])
+					return a.sendLines(ctx, c, g)
 				}
-				sent, err := a.sendText(ctx, c, args[0], strings.Join(args[1:], " "))
+				sent, err := a.sendText(ctx, c, g.ID, strings.Join(args[1:], " "))
 				if err != nil {
-					return err
+					return explainText(ctx, c, g, err)
 				}
 				return a.handOver(ctx, c, sent)
 			})
 		},
 	}
+}
+
+// explainText says what to do about a text that is none.
+func explainText(ctx context.Context, c *local.Client, g local.Group, err error) error {
+	switch {
+	case errors.Is(err, protocol.ErrTooLarge):
+		return &nextError{err, "split it; what is long goes line by line: p2pchat send " + typed(ctx, c, g) + " - < FILE"}
+	case errors.Is(err, protocol.ErrNotText):
+		return &nextError{err, "p2pchat send " + typed(ctx, c, g) + ` "some text"`}
+	}
+	return err
 }
 
 // sendText sends one text verbatim and prints its id.
@@ -73,11 +84,7 @@ func checkUTF8(text string) error {
 
 // sendLines sends stdin, a line a message. A line that is no message is left out
 // and named at the end.
-func (a *app) sendLines(ctx context.Context, c *local.Client, group string) error {
-	g, err := c.Group(ctx, group)
-	if err != nil {
-		return err
-	}
+func (a *app) sendLines(ctx context.Context, c *local.Client, g local.Group) error {
 	in := newLineReader(a.stdin)
 	var out outcome
 	for {

@@ -84,6 +84,8 @@ func explain(ctx context.Context, c *local.Client, g local.Group, err error) err
 		see = "p2pchat invite list " + name
 	case errors.Is(err, node.ErrUnknownMessage):
 		see = "p2pchat log " + name + " --ids"
+	case errors.Is(err, local.ErrInterrupted):
+		see = "p2pchat log " + name + " -n 5, to see whether it was done"
 	case errors.Is(err, node.ErrUnknownName):
 	default:
 		return err

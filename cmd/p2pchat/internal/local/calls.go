@@ -102,12 +102,11 @@ func (c *Client) Invite(ctx context.Context, in NewInvite) (Invite, error) {
 	return post[Invite](ctx, c, "/v1/invite", false, in)
 }
 
-// Join joins the group that a link invites to, and looks for who admits for at most a
-// time. Joining again does no harm, so a holder that goes away is replaced.
-func (c *Client) Join(ctx context.Context, link string, most time.Duration) (Group, error) {
-	ctx, cancel := context.WithTimeout(ctx, most+answerTime)
+// Join joins the group that a link invites to. Joining again does no harm, so a holder that goes away is replaced.
+func (c *Client) Join(ctx context.Context, in Join) (Group, error) {
+	ctx, cancel := context.WithTimeout(ctx, in.Most+answerTime)
 	defer cancel()
-	return post[Group](ctx, c, "/v1/join", true, Join{Link: link, Most: most})
+	return post[Group](ctx, c, "/v1/join", true, in)
 }
 
 // answerTime is how much longer than the time that was asked for a client waits: the

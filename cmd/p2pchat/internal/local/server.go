@@ -225,7 +225,7 @@ func (s *server) postJoin(ctx context.Context, in Join) (Group, error) {
 	defer cancel()
 	timed, stop := context.WithTimeout(ctx, in.Most)
 	defer stop()
-	id, err := s.node.Join(timed, in.Link)
+	id, err := s.node.JoinWith(timed, in.Link, node.JoinOptions{NoWait: in.NoWait})
 	if err != nil {
 		return Group{}, cut(ctx, err)
 	}

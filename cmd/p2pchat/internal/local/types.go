@@ -212,8 +212,9 @@ type Invite struct {
 
 // Join asks to join the group that a link invites to.
 type Join struct {
-	Link string        `json:"link"`
-	Most time.Duration `json:"most"` // how long to look for who admits
+	Link   string        `json:"link"`
+	Most   time.Duration `json:"most"`    // how long to look for who admits
+	NoWait bool          `json:"no_wait"` // answer as soon as a person has to approve
 }
 
 // NewMessage asks to send a text.

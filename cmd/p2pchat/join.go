@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
+	"github.com/p2pchat/p2pchat/node"
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+func newJoin(a *app) *cobra.Command {
+	wait := span(time.Minute)
+	cmd := &cobra.Command{
+		Use:   "join LINK",
+		Short: "Join a group by an invite link",
+		Long: `Join asks the members that the link leads to for admission, and gets the group's
+history. With - for LINK the link is read from stdin, so that it does not show in
+the list of processes.
+
+Where a person has to say yes first, join says so and waits for it up to --wait; then
+its exit code is 3. They have the request: join with the same link goes on later.`,
+		Example: "  p2pchat join p2pchat:…\n  p2pchat join - --wait 1h < link.txt",
+		Args:    args(1, 1, "the LINK that begins with p2pchat:"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.runJoin(cmd.Context(), args[0], wait)
+		},
+	}
+	cmd.Flags().Var(&wait, "wait", "how long to look for somebody who admits")
+	return cmd
+}
+
+func (a *app) runJoin(ctx context.Context, link string, wait span) error {
+	var err error
+	if link == "-" {
+		if link, err = a.readLine(""); err != nil {
+			return err
+		}
+	}
+	parsed, err := protocol.ParseLink(link)
+	if err != nil { // before a profile is made for it
+		return err
+	}
+	if err := a.needProfile(ctx); err != nil {
+		return err
+	}
+	return a.with(ctx, "join", false, func(c *local.Client) error {
+		groups, err := c.Groups(ctx)
+		if err != nil {
+			return err
+		}
+		for _, g := range groups {
+			if g.ID == parsed.Group.Text(protocol.GroupPrefix) && g.Role != protocol.NoRank.String() {
+				return a.joined(ctx, c, g, "you are already in %s (%s)")
+			}
+		}
+		g, err := a.askToJoin(ctx, c, link, time.Duration(wait))
+		if err != nil {
+			return joinError(err, wait)
+		}
+		complete := a.history(ctx, c, g)
+		if err := a.joined(ctx, c, g, "joined %s (%s)"); err != nil || complete {
+			return err
+		}
+		a.note("the history is not complete yet; it comes while p2pchat chat or p2pchat daemon runs")
+		return nil
+	})
+}
+
+// askToJoin asks until somebody admits. Where a person has to say yes first it says so
+// and asks on.
+func (a *app) askToJoin(ctx context.Context, c *local.Client, link string, wait time.Duration) (local.Group, error) {
+	began := time.Now()
+	g, err := c.Join(ctx, local.Join{Link: link, Most: wait, NoWait: true})
+	if !errors.Is(err, node.ErrApproval) {
+		return g, err
+	}
+	rest := max(0, wait-time.Since(began)).Round(time.Second)
+	a.note("they have your request, and a person there has to say yes (p2pchat request approve); waiting for it up to %v", &[]span{span(rest)}[0])
+	return c.Join(ctx, local.Join{Link: link, Most: rest})
+}
+
+// joined says which group one is in, and what to do there.
+func (a *app) joined(ctx context.Context, c *local.Client, g local.Group, format string) error {
+	if err := a.print(g, format, cleanName(g.Name), g.ID); err != nil {
+		return err
+	}
+	a.note("next: p2pchat chat %s", typed(ctx, c, g))
+	return nil
+}
+
+// joinError gives a join that took too long its name.
+func joinError(err error, wait span) error {
+	switch {
+	case errors.Is(err, node.ErrApproval):
+		return fmt.Errorf("%w; they have your request", node.ErrApproval)
+	case errors.Is(err, node.ErrElsewhere):
+		return fmt.Errorf("%w, and nobody else was reachable within %v", node.ErrElsewhere, &wait)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, node.ErrNoAdmitter):
+		return fmt.Errorf("%w within %v", node.ErrNoAdmitter, &wait)
+	}
+	return err
+}
+
+// historyTime bounds how long join waits for the history when it is in; more comes
+// whenever the group is next online.
+const historyTime = 30 * time.Second
+
+// history waits for the messages that came before us, and says whether all are here.
+func (a *app) history(ctx context.Context, c *local.Client, g local.Group) bool {
+	w, err := c.Wait(ctx, g.ID, true, historyTime)
+	return err == nil && w.Synced
+}
