@@ -100,9 +100,9 @@ type Member struct {
 	Online  bool     `json:"online"`
 	Me      bool     `json:"me"`
 	Blocked bool     `json:"blocked"`
-	Muted   bool     `json:"muted"`          // for everybody
-	Went    *Act     `json:"went,omitempty"` // of a former member: by what
-	Lifted  bool     `json:"lifted"`         // of one who was banned: the ban is lifted
+	Muted   bool     `json:"muted"`            // for everybody
+	Went    *Act     `json:"went,omitempty"`   // of a former member: by what
+	Lifted  bool     `json:"lifted,omitempty"` // of one who was banned: the ban is lifted
 }
 
 func newMember(m node.Member) Member {
