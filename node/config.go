@@ -54,5 +54,6 @@ type Config struct {
 	// Logger receives what the node has to say. Nil is silent.
 	Logger *slog.Logger
 
-	clock func() time.Time // a test's; nil is time.Now
+	clock  func() time.Time // a test's; nil is time.Now
+	nearby time.Duration    // a test's limit of everything nearby; 0 is the real ones
 }

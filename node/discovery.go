@@ -30,6 +30,7 @@ type discovery struct {
 	book  map[peer.ID]remembered       // members met before
 	dials map[peer.ID]bool             // running
 	seeks map[string]int               // DHT keys somebody waits for
+	looks int                          // who looks for people in the same room
 	mdns  string                       // its state in words
 	dht   atomic.Pointer[communityDHT] // nil while off
 }
@@ -222,14 +223,25 @@ func (d *discovery) redial(ctx context.Context) {
 	}
 }
 
+// lookAround has who is on the LAN dialled again until stop is called.
+func (d *discovery) lookAround() (stop func()) {
+	add := func(by int) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.looks += by
+	}
+	add(1)
+	return func() { add(-1) }
+}
+
 // neighbours returns who the LAN named and is not connected, while a join looks for
-// somebody who may admit.
+// somebody who may admit, or for somebody in the same room.
 func (d *discovery) neighbours() []peer.AddrInfo {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var out []peer.AddrInfo
 	for p, addrs := range d.lan {
-		if len(d.seeks) > 0 && d.n.host.Network().Connectedness(p) != network.Connected {
+		if len(d.seeks)+d.looks > 0 && d.n.host.Network().Connectedness(p) != network.Connected {
 			out = append(out, peer.AddrInfo{ID: p, Addrs: addrs})
 		}
 	}

@@ -204,3 +204,6 @@ func (r *room) startCrowded(count int) error {
 
 // WithClock gives a node another clock.
 func WithClock(cfg *Config, now func() time.Time) { cfg.clock = now }
+
+// WithNearbyTime limits everything nearby.
+func WithNearbyTime(cfg *Config, most time.Duration) { cfg.nearby = most }

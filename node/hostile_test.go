@@ -72,9 +72,10 @@ func (o *outsider) connect(p *person) {
 
 // A talk is one stream.
 type talk struct {
-	t  *testing.T
-	s  network.Stream
-	in *bufio.Reader
+	first protocol.Frame // which somebody else read
+	t     *testing.T
+	s     network.Stream
+	in    *bufio.Reader
 }
 
 func (o *outsider) talk(p *person, id libprotocol.ID) *talk {
@@ -88,7 +89,7 @@ func (o *outsider) talk(p *person, id libprotocol.ID) *talk {
 
 func newTalk(t *testing.T, s network.Stream) *talk {
 	_ = s.SetDeadline(time.Now().Add(patience))
-	return &talk{t, s, bufio.NewReader(s)}
+	return &talk{t: t, s: s, in: bufio.NewReader(s)}
 }
 
 func (k *talk) send(kind protocol.FrameKind, payload any) {

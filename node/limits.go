@@ -228,4 +228,26 @@ const (
 	// plansMost bounds the plans to found a group that wait: each is compared with
 	// every group that is joined.
 	plansMost = 64
+
+	// nearbyMost is how long a node looks for people in the same room: a few minutes in
+	// which who is on the LAN sees that it does. nearbyCompare is how long one
+	// comparison may take, and nearbyJoin the join after it.
+	nearbyMost    = 5 * time.Minute
+	nearbyCompare = 2 * time.Minute
+	nearbyJoin    = time.Minute
+	// nearbyTries bounds the comparisons of one look: each is one chance in 10⁹ for who
+	// sits between.
+	nearbyTries = 3
+	// nearbyExpiry is how long the link that was handed over is good.
+	nearbyExpiry = 10 * time.Minute
+	// nearbyPeople bounds the people who are shown: a person reads the list.
+	nearbyPeople = 16
+	// nearbyStreams and nearbyPerPeer bound the streams of who asks: one that waits and
+	// one that asks for a name.
+	nearbyStreams = 32
+	nearbyPerPeer = 2
+	// nearbyFrames is how many frames either side sends once keys are shown.
+	nearbyFrames = 2
+	// nearbyLook is how often who invites is looked for among the peers.
+	nearbyLook = 500 * time.Millisecond
 )

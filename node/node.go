@@ -34,6 +34,7 @@ type Node struct {
 	peers *peers
 	joins chan struct{} // holds the joins being served
 	enter sync.Mutex    // held while a welcome is made into a room
+	near  sync.Mutex    // held by who invites or joins nearby
 	turn  sync.Mutex    // orders what brings peers and gate in step with connections and rosters
 
 	// mu guards rooms and name. It is held before a room's own mutex, never after.

@@ -156,6 +156,9 @@ func (r *room) request(who string) (Person, *heldRequest, error) {
 // asksPerson says whether a person has to approve who comes by an invite. The caller
 // holds mu.
 func (r *room) asksPerson(in openInvite) bool {
+	if r.met[in.id] { // a person has said yes already: they compared
+		return false
+	}
 	switch r.valueOf(protocol.SettingAdmission) {
 	case protocol.AdmissionOpen:
 		return false

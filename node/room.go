@@ -50,6 +50,7 @@ type room struct {
 	buckets  map[string]*rate.Limiter // by device, or by peer where the device is no member's
 	grants   *rate.Limiter            // admissions by this node
 	lobbies  map[protocol.ID]protocol.Secret
+	met      map[protocol.ID]bool // invites for somebody whom this person met in a room
 	digest   digestCache
 	acts     actState
 	failed   bool      // an append was refused: what was admitted with it is not stored
@@ -107,7 +108,7 @@ func (n *Node) openRoom(ctx context.Context, group protocol.ID, meta roomMeta) (
 		set: protocol.NewSet(group), parked: newParking(), recent: recent,
 		keys: newKeys(group), chunks: newChunkIndex(), records: make(map[recordSlot]protocol.VerifiedRecord),
 		names: make(map[protocol.Key]string), buckets: make(map[string]*rate.Limiter),
-		grants: rate.NewLimiter(grantsPerSecond, grantsBurst), lobbies: make(map[protocol.ID]protocol.Secret),
+		grants: rate.NewLimiter(grantsPerSecond, grantsBurst), lobbies: make(map[protocol.ID]protocol.Secret), met: make(map[protocol.ID]bool),
 		losses: log.Failures(), kick: make(chan struct{}, 1), fetch: make(chan struct{}, 1), ask: make(chan struct{}, 1),
 	}
 	return r, r.restore(ctx)

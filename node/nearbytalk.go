@@ -1,0 +1,481 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// nearbyTalk is a stream whose frames are read while people think, so that it is seen
+// when the other side goes.
+type nearbyTalk struct {
+	w      *wire
+	frames chan protocol.Frame
+	gone   chan struct{} // closed when the stream has ended
+	err    error         // why, once it has
+	open   atomic.Bool   // the other side may speak
+	over   atomic.Bool   // this side has ended it
+}
+
+func newNearbyTalk(w *wire) *nearbyTalk {
+	w.idle = nearbyMost
+	return &nearbyTalk{w: w, frames: make(chan protocol.Frame, nearbyFrames), gone: make(chan struct{})}
+}
+
+var errOutOfTurn = errors.New("a frame that nobody asked for")
+
+// listen reads until the stream ends.
+func (k *nearbyTalk) listen() {
+	defer close(k.gone)
+	for range nearbyFrames {
+		f, err := k.w.next()
+		if err == nil && !k.open.Load() {
+			err = errOutOfTurn
+		}
+		if err != nil {
+			k.err = err
+			return
+		}
+		k.frames <- f // as many as fit
+	}
+	k.err = errOutOfTurn
+	if _, err := k.w.next(); err != nil {
+		k.err = err
+	}
+}
+
+func (k *nearbyTalk) end(err error) {
+	k.over.Store(true)
+	k.w.end(err)
+}
+
+// refuse tells the other side of a no, and lets it arrive.
+func (k *nearbyTalk) refuse() {
+	_ = k.w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedDenied})
+	_ = k.w.stream.CloseWrite()
+	select {
+	case <-k.gone:
+	case <-time.After(time.Second):
+	}
+	k.end(nil)
+}
+
+// expect waits for a frame of a kind.
+func (k *nearbyTalk) expect(ctx context.Context, kind protocol.FrameKind, payload any) error {
+	select {
+	case f := <-k.frames:
+		return f.Decode(kind, payload)
+	case <-k.gone:
+		select {
+		case f := <-k.frames: // its last word
+			return f.Decode(kind, payload)
+		default:
+			return fmt.Errorf("nearby: %w", k.err)
+		}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// sameRoom says whether a connection stays within this machine's subnets, and goes
+// through nobody.
+func sameRoom(c network.Conn) bool {
+	_, err := c.RemoteMultiaddr().ValueForProtocol(ma.P_CIRCUIT)
+	return err != nil && local(c.RemoteMultiaddr())
+}
+
+// serve answers who looks for invitations, and takes who asks to compare into the list.
+func (s *Nearby) serve(st network.Stream) {
+	w := newWire(st, helloTimeout)
+	s.n.spawn(func(context.Context) {
+		stop := context.AfterFunc(s.base, func() { _ = st.Reset() })
+		defer stop()
+		err := s.answer(w)
+		w.end(err)
+		if err != nil {
+			s.n.log.Debug("stream ended", "protocol", nearbyProtocol, "peer", w.peer(), "err", err)
+		}
+	})
+	if s.n.alive() != nil {
+		_ = st.Reset()
+	}
+}
+
+func (s *Nearby) answer(w *wire) error {
+	if !sameRoom(w.stream.Conn()) {
+		return ErrOutside
+	}
+	if !s.claim(w.peer()) {
+		return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedBusy})
+	}
+	defer s.release(w.peer())
+	f, err := w.next()
+	if err != nil {
+		return err
+	}
+	if f.Kind == protocol.FrameNearbyAsk {
+		if err := f.Decode(protocol.FrameNearbyAsk, new(struct{})); err != nil {
+			return err
+		}
+		return w.send(protocol.FrameNearbyOffer, protocol.NearbyOffer{Name: s.n.displayName()})
+	}
+	var c protocol.NearbyCommit
+	if err := f.Decode(protocol.FrameNearbyCommit, &c); err != nil {
+		return err
+	}
+	if len(c.Name) > protocol.MaxNameSize {
+		return fmt.Errorf("a name of %d bytes: %w", len(c.Name), protocol.ErrTooLarge)
+	}
+	p := &neighbour{NearbyPerson: NearbyPerson{Name: c.Name}, peer: w.peer(), commit: c.Commit, talk: newNearbyTalk(w)}
+	if !s.enter(p) {
+		return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedBusy})
+	}
+	defer s.leave(p)
+	p.talk.listen()
+	if p.talk.over.Load() {
+		return nil // not a reset: what was said last is on its way
+	}
+	return p.talk.err
+}
+
+// claim counts a stream of a peer, if it may have one more.
+func (s *Nearby) claim(p peer.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := 0
+	for _, count := range s.streams {
+		all += count
+	}
+	if s.ended || all >= nearbyStreams || s.streams[p] >= nearbyPerPeer {
+		return false
+	}
+	s.streams[p]++
+	return true
+}
+
+func (s *Nearby) release(p peer.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.streams[p]--; s.streams[p] == 0 {
+		delete(s.streams, p)
+	}
+}
+
+// look finds who invites among the peers of the LAN until it ends.
+func (s *Nearby) look() {
+	defer s.n.disc.lookAround()()
+	tick := time.NewTicker(nearbyLook)
+	defer tick.Stop()
+	asked := make(map[peer.ID]bool)
+	for {
+		changed := s.n.peers.changes()
+		inviting := s.inviters()
+		for _, p := range inviting {
+			if !asked[p] && len(asked) < nearbyPeople {
+				asked[p] = true
+				s.n.spawn(func(context.Context) { s.ask(p) })
+			}
+		}
+		for p := range asked {
+			if !slices.Contains(inviting, p) { // and if they invite again, they are asked again
+				delete(asked, p)
+				s.remove(func(q *neighbour) bool { return q.peer == p })
+			}
+		}
+		select {
+		case <-changed:
+		case <-tick.C:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// inviters returns the peers in the same room that say that they invite.
+func (s *Nearby) inviters() []peer.ID {
+	return slices.DeleteFunc(s.n.peers.all(), func(p peer.ID) bool {
+		ids, err := s.n.host.Peerstore().SupportsProtocols(p, nearbyProtocol)
+		return err != nil || len(ids) == 0 || !slices.ContainsFunc(s.n.host.Network().ConnsToPeer(p), sameRoom)
+	})
+}
+
+// ask asks somebody what they are called, and shows them.
+func (s *Nearby) ask(p peer.ID) {
+	var offer protocol.NearbyOffer
+	w, err := s.open(p)
+	if err == nil {
+		if err = w.send(protocol.FrameNearbyAsk, struct{}{}); err == nil {
+			err = w.expect(protocol.FrameNearbyOffer, &offer)
+		}
+		w.end(err)
+	}
+	if err != nil || len(offer.Name) > protocol.MaxNameSize {
+		s.n.log.Debug("nearby", "peer", p, "err", err)
+		return
+	}
+	s.enter(&neighbour{NearbyPerson: NearbyPerson{Name: offer.Name}, peer: p})
+}
+
+func (s *Nearby) open(p peer.ID) (*wire, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, helloTimeout)
+	defer cancel()
+	w, err := s.n.dial(ctx, p, nearbyProtocol, helloTimeout)
+	if err != nil {
+		return nil, err
+	}
+	if !sameRoom(w.stream.Conn()) {
+		w.end(ErrOutside)
+		return nil, ErrOutside
+	}
+	context.AfterFunc(s.base, func() { _ = w.stream.Reset() })
+	return w, nil
+}
+
+// admit is the inviter's side of one try, and what follows if it ends well.
+func (s *Nearby) admit(p *neighbour) error {
+	err := s.vouch(p)
+	if errors.Is(err, errDiffer) {
+		p.talk.refuse()
+	}
+	p.talk.end(err)
+	return err
+}
+
+func (s *Nearby) vouch(p *neighbour) error {
+	if s.used[p.commit] {
+		return fmt.Errorf("%w: it promises a key that was shown before: %w", errPassed, protocol.ErrSealBroken)
+	}
+	secret, err := protocol.NewNearbySecret(rand.Reader)
+	if err != nil {
+		return err
+	}
+	m := s.meeting(p)
+	m.Commit, m.KeyR = p.commit, secret.Public()
+	s.used[p.commit] = true // the run alone uses it, three times at most
+	p.talk.open.Store(true)
+	if err := p.talk.w.send(protocol.FrameNearbyKey, m.KeyR); err != nil {
+		return err
+	}
+	shown, cancel := context.WithTimeout(s.ctx, s.n.nearbyTime(helloTimeout))
+	defer cancel()
+	if err := p.talk.expect(shown, protocol.FrameNearbyKey, &m.KeyI); err != nil {
+		return err
+	}
+	keys, err := m.Agree(protocol.Responder, secret)
+	if err != nil {
+		return err
+	}
+	if err := s.bothAgree(p.talk, keys); err != nil {
+		return err
+	}
+	return s.hand(p, keys)
+}
+
+// meeting is what is known of a try on this connection before any key.
+func (s *Nearby) meeting(p *neighbour) *protocol.Nearby {
+	me, other := string(s.n.host.ID()), string(p.peer)
+	if s.role == protocol.Responder {
+		return &protocol.Nearby{PeerI: other, PeerR: me, NameI: p.Name, NameR: s.n.displayName()}
+	}
+	return &protocol.Nearby{PeerI: me, PeerR: other, NameI: s.n.displayName(), NameR: p.Name}
+}
+
+// compare shows the string.
+func (s *Nearby) compare(keys *protocol.NearbyKeys) {
+	s.set(func(state *NearbyState) {
+		state.Phase, state.Words, state.Digits = NearbyComparing, keys.Words(), keys.Digits()
+	})
+}
+
+// bothAgree waits, for who invites, until both people have said that the strings match.
+func (s *Nearby) bothAgree(k *nearbyTalk, keys *protocol.NearbyKeys) error {
+	s.compare(keys)
+	ctx, cancel := context.WithTimeout(s.ctx, s.n.nearbyTime(nearbyCompare))
+	defer cancel()
+	heard := make(chan error, 1)
+	s.n.spawn(func(context.Context) {
+		var box []byte
+		err := k.expect(ctx, protocol.FrameNearbyBox, &box)
+		if err == nil {
+			_, err = keys.Open(box)
+		}
+		heard <- err
+	})
+	for mine, theirs := false, false; !mine || !theirs; {
+		select {
+		case same := <-s.answers:
+			if mine = same; !same {
+				return errDiffer
+			}
+		case err := <-heard:
+			if theirs = true; err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// hand gives a link for one use to who was compared with, and waits until they are in.
+func (s *Nearby) hand(p *neighbour, keys *protocol.NearbyKeys) error {
+	ctx, cancel := context.WithTimeout(s.base, nearbyJoin) // both said yes: what is left takes its time
+	defer cancel()
+	s.set(func(state *NearbyState) { state.Phase = NearbyJoining })
+	text, err := s.n.Invite(ctx, s.group, InviteOptions{Uses: 1, Expiry: nearbyExpiry, IssuerAdmits: true})
+	if err != nil {
+		return err
+	}
+	id, r, err := s.n.nearbyInvite(text)
+	if err != nil {
+		return err
+	}
+	box, err := keys.Seal(text)
+	if err == nil {
+		err = p.talk.w.send(protocol.FrameNearbyBox, box)
+	}
+	if err == nil {
+		err = r.admitted(ctx, id)
+	}
+	if err != nil { // nobody is to find the link later
+		_, gone := s.n.RevokeInvite(context.WithoutCancel(ctx), s.group, id)
+		return errors.Join(err, gone)
+	}
+	return nil
+}
+
+// nearbyInvite finds the invite of a link, and remembers that a person said yes to who
+// comes with it.
+func (n *Node) nearbyInvite(text string) (protocol.ID, *room, error) {
+	link, err := protocol.ParseLink(text)
+	if err != nil {
+		return protocol.ID{}, nil, err
+	}
+	for _, in := range n.openInvites() {
+		if in.body.Key == link.PublicKey() {
+			in.room.mu.Lock()
+			in.room.met[in.id] = true
+			in.room.mu.Unlock()
+			return in.id, in.room, nil
+		}
+	}
+	return protocol.ID{}, nil, fmt.Errorf("%w: this role may not admit", ErrNotAllowed)
+}
+
+// admitted waits until somebody came in by an invite.
+func (r *room) admitted(ctx context.Context, id protocol.ID) error {
+	tick := time.NewTicker(nearbyLook)
+	defer tick.Stop()
+	for {
+		r.mu.Lock()
+		count := r.current().Admissions(id)
+		r.mu.Unlock()
+		if count > 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("they have the link and did not join: %w", ctx.Err())
+		}
+	}
+}
+
+// join is the joiner's side of one try, and the join.
+func (s *Nearby) join(p *neighbour) error {
+	text, err := s.receive(p)
+	if err != nil {
+		return err
+	}
+	s.set(func(state *NearbyState) { state.Phase = NearbyJoining })
+	ctx, cancel := context.WithTimeout(s.base, nearbyJoin)
+	defer cancel()
+	group, err := s.n.Join(ctx, text)
+	if err != nil {
+		return err
+	}
+	s.set(func(state *NearbyState) { state.Group = group })
+	return nil
+}
+
+// receive compares with who invites, and returns their link.
+func (s *Nearby) receive(p *neighbour) (link string, err error) {
+	w, err := s.open(p.peer)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errPassed, err)
+	}
+	k := newNearbyTalk(w)
+	k.open.Store(true) // for its key
+	s.n.spawn(func(context.Context) { k.listen() })
+	defer func() { k.end(err) }()
+	secret, err := protocol.NewNearbySecret(rand.Reader)
+	if err != nil {
+		return "", err
+	}
+	m := s.meeting(p)
+	m.KeyI = secret.Public()
+	m.Commit = protocol.CommitNearby(m.PeerI, m.PeerR, m.KeyI)
+	if err := w.send(protocol.FrameNearbyCommit, protocol.NearbyCommit{Commit: m.Commit, Name: m.NameI}); err != nil {
+		return "", fmt.Errorf("%w: %w", errPassed, err)
+	}
+	chosen, cancel := context.WithTimeout(s.ctx, s.n.nearbyTime(nearbyCompare))
+	defer cancel()
+	if err := k.expect(chosen, protocol.FrameNearbyKey, &m.KeyR); err != nil {
+		return "", fmt.Errorf("%w: %w", errPassed, err)
+	}
+	keys, err := m.Agree(protocol.Initiator, secret)
+	if err != nil {
+		return "", err
+	}
+	if err := w.send(protocol.FrameNearbyKey, m.KeyI); err != nil {
+		return "", err
+	}
+	return s.agree(k, keys)
+}
+
+// agree has the joiner compare, says yes, and waits for the link. Nothing of the other
+// side is due before that yes, so what comes then is its no, or its end.
+func (s *Nearby) agree(k *nearbyTalk, keys *protocol.NearbyKeys) (string, error) {
+	s.compare(keys)
+	ctx, cancel := context.WithTimeout(s.ctx, s.n.nearbyTime(nearbyCompare))
+	defer cancel()
+	select {
+	case same := <-s.answers:
+		if !same {
+			k.refuse()
+			return "", errDiffer
+		}
+	case f := <-k.frames:
+		if err := f.Decode(protocol.FrameRefused, new(protocol.Refusal)); err != nil {
+			return "", err
+		}
+		return "", &protocol.RefusedError{Code: protocol.RefusedDenied}
+	case <-k.gone:
+		return "", k.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	yes, err := keys.Seal("")
+	if err != nil {
+		return "", err
+	}
+	if err := k.w.send(protocol.FrameNearbyBox, yes); err != nil {
+		return "", err
+	}
+	var box []byte
+	if err := k.expect(ctx, protocol.FrameNearbyBox, &box); err != nil {
+		return "", err
+	}
+	return keys.Open(box)
+}
