@@ -352,7 +352,24 @@ func (s *Nearby) hand(p *neighbour, keys *protocol.NearbyKeys) error {
 		_, gone := s.n.RevokeInvite(context.WithoutCancel(ctx), s.group, id)
 		return errors.Join(err, gone)
 	}
+	s.n.settled(ctx, p.peer, s.group)
 	return nil
+}
+
+// settled waits until a newcomer has come back as a member, to whom the history goes.
+func (n *Node) settled(ctx context.Context, p peer.ID, group protocol.ID) {
+	for {
+		changed := n.peers.changes()
+		_, member := n.peers.proved(p, group)
+		if member || n.host.Network().Connectedness(p) != network.Connected {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // nearbyInvite finds the invite of a link, and remembers that a person said yes to who

@@ -16,7 +16,7 @@ func newInvite(a *app) *cobra.Command {
 		Use:   "invite",
 		Short: "Invite people to a group",
 	}
-	cmd.AddCommand(newInviteCreate(a), newInviteList(a), newInviteRevoke(a))
+	cmd.AddCommand(newInviteCreate(a), newInviteList(a), newInviteRevoke(a), newInviteNearby(a))
 	return cmd
 }
 

@@ -31,7 +31,7 @@ its exit code is 3. They have the request: join with the same link goes on later
 		},
 	}
 	cmd.Flags().Var(&wait, "wait", "how long to look for somebody who admits")
-	return cmd
+	return a.orNearby(cmd)
 }
 
 func (a *app) runJoin(ctx context.Context, link string, wait span) error {

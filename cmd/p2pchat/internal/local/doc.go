@@ -14,6 +14,8 @@
 //	POST /v1/groups    NewGroup                                   Group
 //	POST /v1/invite    NewInvite                                  Invite
 //	POST /v1/join      Join             waits                     Group
+//	POST /v1/nearby    NewNearby        waits                     nearbyFrame, one a line
+//	POST /v1/nearby/answer  NearbyAnswer
 //	POST /v1/send      NewMessage                                 Sent
 //	POST /v1/wait      Wait             waits                     Waited
 //	GET  /v1/last?group=G&count=N                                 frame, one a line

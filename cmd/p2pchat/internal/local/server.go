@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/p2pchat/p2pchat/node"
@@ -30,6 +31,7 @@ type server struct {
 	closing context.Context // ends what waits
 	close   context.CancelFunc
 	done    chan error // what Serve ended with
+	nearby  atomic.Pointer[node.Nearby]
 }
 
 // serve answers at ln until Close.
@@ -64,6 +66,8 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/groups", ask(s.postGroup))
 	mux.HandleFunc("POST /v1/invite", ask(s.postInvite))
 	mux.HandleFunc("POST /v1/join", ask(s.postJoin))
+	mux.HandleFunc("POST /v1/nearby", s.postNearby)
+	mux.HandleFunc("POST /v1/nearby/answer", ask(s.postNearbyAnswer))
 	mux.HandleFunc("POST /v1/send", ask(s.postSend))
 	mux.HandleFunc("POST /v1/wait", ask(s.postWait))
 	mux.HandleFunc("GET /v1/last", s.getLast)
