@@ -287,7 +287,7 @@ func (s *Nearby) failed(last error) error {
 }
 
 // errDiffer is this person's no.
-var errDiffer = errors.New("the strings are not the same: somebody may sit between you, or you compared with somebody else")
+var errDiffer = errors.New("the strings are not the same: somebody else may sit between you")
 
 // trouble says in words how a try ended.
 func trouble(err error) string {

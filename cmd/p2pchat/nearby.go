@@ -76,6 +76,21 @@ type meeting struct {
 	tty    bool   // a person answers, who sees what is asked
 	others string // what the others do
 	now    local.Nearby
+	asking bool // the cursor stands behind a question
+}
+
+// say prints a line, below a question that is not answered any more.
+func (m *meeting) say(format string, args ...any) {
+	if m.asking {
+		m.a.note("")
+	}
+	m.asking = false
+	m.a.note(format, args...)
+}
+
+func (m *meeting) ask(format string, args ...any) {
+	fmt.Fprintf(m.a.stderr, format, args...)
+	m.asking = true
 }
 
 func (a *app) inviteNearby(ctx context.Context, c *local.Client, g local.Group) error {
@@ -169,7 +184,10 @@ func (m *meeting) run(ctx context.Context, in local.NewNearby) error {
 		case line, ok := <-typed:
 			if !ok {
 				typed = nil // nothing more is answered
-			} else if err := m.answer(ctx, line); err != nil {
+				continue
+			}
+			m.asking = false
+			if err := m.answer(ctx, line); err != nil {
 				return err
 			}
 		case err := <-ended:
@@ -205,31 +223,31 @@ func (m *meeting) show(state local.Nearby) error {
 		return m.a.printJSON(state)
 	}
 	if state.Trouble != "" && state.Trouble != last.Trouble {
-		m.a.note("It did not work: %s. Tries left: %d.", cleanName(state.Trouble), state.Tries)
+		m.say("It did not work: %s. Tries left: %d.", cleanName(state.Trouble), state.Tries)
 	}
 	changed := state.Phase != last.Phase
 	switch node.NearbyPhase(state.Phase) {
 	case node.NearbyLooking:
 		if (changed && last.Phase != "" || !slices.Equal(state.People, last.People)) && len(state.People) > 0 {
 			for _, p := range state.People {
-				m.a.note("  %d  %s %s", p.ID, called(p.Name), m.others)
+				m.say("  %d  %s %s", p.ID, called(p.Name), m.others)
 			}
-			fmt.Fprint(m.a.stderr, "Type the number of who is beside you: ")
+			m.ask("Type the number of who is beside you: ")
 		} else if len(state.People) == 0 && len(last.People) > 0 {
-			m.a.note("\nNobody is there any more.")
+			m.say("Nobody is there now; still looking.")
 		}
 	case node.NearbyAsked:
 		if changed {
-			m.a.note("Waiting for %s.", m.with())
+			m.say("Waiting for %s.", m.with())
 		}
 	case node.NearbyComparing:
 		if state.Digits != "" && state.Digits != last.Digits {
-			m.a.note("\n  %s\n  %s\n", state.Words, state.Digits)
-			fmt.Fprintf(m.a.stderr, "Does the screen of %s show the same words, or digits? [y/N] ", m.with())
+			m.say("\n    %s\n    %s\n", state.Words, state.Digits)
+			m.ask("Does the screen of %s show the same words, or digits? [y/N] ", m.with())
 		}
 	case node.NearbyAgreed:
 		if changed {
-			m.a.note("Waiting for %s to say the same.", m.with())
+			m.say("Waiting for %s to say the same.", m.with())
 		}
 	}
 	return nil
