@@ -101,7 +101,7 @@ func (r *room) gone(ctx context.Context, events []protocol.Verified) error {
 	case kind != protocol.KindRemove && kind != protocol.KindBan:
 		return nil
 	case len(events) > 1:
-		return r.rotate(ctx, false, nil)
+		return r.rotate(ctx, protocol.Stale, nil)
 	default:
 		return r.rotateAfter(ctx, kind)
 	}

@@ -67,9 +67,9 @@ func (r *room) findMissing() []wanted {
 	return slices.DeleteFunc(out, func(w wanted) bool { return !r.keys.MayRead(r.current(), r.me.Root(), w.eid) })
 }
 
-// due takes the missing epochs that may be asked for now, those asked least often
+// askable takes the missing epochs that may be asked for now, those asked least often
 // first, and notes that they are.
-func (r *room) due() []wanted {
+func (r *room) askable() []wanted {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, member := r.current().Owner(r.me.Dev()); !member {
@@ -124,7 +124,7 @@ func (r *room) askForKeys() {
 
 // askPeer asks one member.
 func (r *room) askPeer(ctx context.Context, p peer.ID) {
-	list := r.due()
+	list := r.askable()
 	r.mu.Lock()
 	bodies := len(r.bodiless)
 	r.mu.Unlock()

@@ -25,6 +25,7 @@ type docket struct {
 	saved   uint64     // how far that is on disk
 	reports []filed    // oldest first, at most reportsMost
 	removed []filed    // retractions of others' messages, likewise
+	tallies []tally    // messages under the epochs sent under last, the newest epoch first
 }
 
 // filed is a message for the docket and the device it is by.
@@ -38,6 +39,7 @@ type docketState struct {
 	Cursor  uint64  `cbor:"1,keyasint"`
 	Reports []filed `cbor:"3,keyasint"`
 	Removed []filed `cbor:"5,keyasint"`
+	Tallies []tally `cbor:"7,keyasint"`
 }
 
 // spaceDockets holds each group's docket by its id.
@@ -69,6 +71,8 @@ func (r *room) loadDocket(ctx context.Context) error {
 		return fmt.Errorf("docket: %w", err)
 	}
 	r.docket.cursor, r.docket.saved, r.docket.reports, r.docket.removed = s.Cursor, s.Cursor, s.Reports, s.Removed
+	r.docket.tallies = s.Tallies
+	r.spend()
 	return nil
 }
 
@@ -131,7 +135,7 @@ func (r *room) catchUp(ctx context.Context) error {
 
 func (r *room) saveDocket(ctx context.Context) error {
 	d := &r.docket
-	b, err := cbor.Marshal(docketState{d.cursor, d.reports, d.removed})
+	b, err := cbor.Marshal(docketState{d.cursor, d.reports, d.removed, d.tallies})
 	if err == nil {
 		err = r.n.store.Put(ctx, spaceDockets, r.group.Text(""), b)
 	}
@@ -173,6 +177,7 @@ func (r *room) fileAll(ctx context.Context, page []storage.Entry) (found bool, e
 		root, _ := r.current().Whose(f.Dev)
 		return root
 	}
+	r.count(page)
 	r.docket.reports = crowdOut(append(r.docket.reports, reports...), reportsMost, whose)
 	r.docket.removed = crowdOut(append(r.docket.removed, removed...), reportsMost, whose)
 	return len(reports)+len(removed) > 0, nil

@@ -19,7 +19,11 @@ func (n *Node) Rotate(ctx context.Context, group protocol.ID, fresh bool, to fun
 	if err != nil {
 		return err
 	}
-	return r.rotate(ctx, fresh, to)
+	why := protocol.Stale
+	if fresh {
+		why = protocol.Expelled
+	}
+	return r.rotate(ctx, why, to)
 }
 
 // RotateAfter starts the epoch that a control event of this node calls for.
@@ -207,3 +211,19 @@ func WithClock(cfg *Config, now func() time.Time) { cfg.clock = now }
 
 // WithNearbyTime limits everything nearby.
 func WithNearbyTime(cfg *Config, most time.Duration) { cfg.nearby = most }
+// Tally returns how many messages are counted under the epoch in use, and adds to it.
+func (n *Node) Tally(group protocol.ID, more int) int {
+	r, _ := n.room(group)
+	r.docket.mu.Lock()
+	defer r.docket.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	eid, ok := r.usable()
+	for i := range r.docket.tallies {
+		if t := &r.docket.tallies[i]; ok && r.keys.ByTag(t.Epoch) == r.keys.Epoch(eid) {
+			t.Count += more
+			return t.Count
+		}
+	}
+	return 0
+}

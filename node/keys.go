@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/p2pchat/p2pchat/protocol"
 )
@@ -94,7 +93,7 @@ func (r *room) time() uint64 { return uint64(max(0, r.n.now().UnixMilli())) }
 // choice is the epoch to seal under, by the grace that everybody gives who went.
 // Seniors have an hour to rotate. The caller holds mu.
 func (r *room) choice() protocol.Choice {
-	return r.keys.Choose(r.current(), r.time(), leaveGrace)
+	return r.keys.Choose(r.current(), r.time(), protocol.LeaveGrace)
 }
 
 // usable returns the epoch to seal under. The caller holds mu.
@@ -125,10 +124,10 @@ func (r *room) welcomeEpochs(root protocol.Key) ([]protocol.EpochSecret, error) 
 		if err := r.ensureEpoch(); err != nil {
 			return nil, err
 		}
-		if list, fit := r.keys.Welcome(r.current(), root, r.time(), leaveGrace); fit {
+		if list, fit := r.keys.Welcome(r.current(), root, r.time(), protocol.LeaveGrace); fit {
 			return list, nil
 		}
-		if err := r.startEpoch(false, nil); err != nil {
+		if err := r.startEpoch(protocol.Stale, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -142,8 +141,5 @@ func (r *room) newEpoch(d protocol.Draft, e, n protocol.Secret) (*protocol.Epoch
 	if err != nil {
 		return nil, nil, err
 	}
-	return r.keys.Start(r.current(), r.me.Dev(), d.Prev.Seq+1, past, e, n, r.time(), leaveGrace)
+	return r.keys.Start(r.current(), r.me.Dev(), d.Prev.Seq+1, past, e, n, r.time(), protocol.LeaveGrace)
 }
-
-// forever is a grace that no leave outlives.
-const forever = 200 * 365 * 24 * time.Hour

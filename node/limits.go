@@ -169,13 +169,12 @@ const (
 	// secretsHeard is on how many of them it listens: others may be some rekeys behind.
 	secretsHeard = protocol.MaxWelcomeSecrets
 
-	// leaveGrace is how long an epoch stays fit after somebody left: seniors rotate
-	// long before, so that a group does not rekey in everybody's name at once.
-	leaveGrace = time.Hour
 	// seniorTurn and memberTurn are the longest a node waits before it rotates for
 	// no message of its own: so one does it and not all.
 	seniorTurn = 500 * time.Millisecond
 	memberTurn = 2 * time.Second
+	// dueTurn is the longest a member waits where nothing was lost but time.
+	dueTurn = time.Minute
 	// foreignTurn is how long it waits where somebody else's epoch is there and its
 	// secret is not: asking for that is cheaper. Not longer: the epoch may be invented.
 	foreignTurn = 10 * time.Second
@@ -219,6 +218,8 @@ const (
 	// docketEvery is how many cursors the docket may read on before it is stored:
 	// reading those again at a start takes a moment.
 	docketEvery = 4096
+	// talliesKept bounds the epochs whose messages are counted: those sent under last.
+	talliesKept = 16
 	// docketRetry is how long the docket waits after an error of the disk.
 	docketRetry = 5 * time.Second
 	// eraseEvery is how often what moderators took back is looked through for what has

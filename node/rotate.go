@@ -30,11 +30,10 @@ type rotation struct {
 	commit *storage.Commit
 }
 
-// rotate starts an epoch now and tells the others. fresh draws a new rendezvous secret
-// as well. to says which devices get a wrap; nil is every one that may have it.
-func (r *room) rotate(ctx context.Context, fresh bool, to func(dev protocol.Key) bool) error {
+// rotate starts an epoch now and tells the others. to says which devices get a wrap; nil is every one that may have it.
+func (r *room) rotate(ctx context.Context, why protocol.Reason, to func(dev protocol.Key) bool) error {
 	r.mu.Lock()
-	err := r.startEpoch(fresh, to)
+	err := r.startEpoch(why, to)
 	r.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("rotate: %w", err)
@@ -47,9 +46,14 @@ func (r *room) rotate(ctx context.Context, fresh bool, to func(dev protocol.Key)
 func (r *room) rotateAfter(ctx context.Context, kind protocol.Kind) error {
 	switch kind {
 	case protocol.KindRemove, protocol.KindBan:
-		return r.rotate(ctx, true, nil)
+		return r.rotate(ctx, protocol.Expelled, nil)
 	case protocol.KindLeave, protocol.KindDeviceRevoke:
-		return r.rotate(ctx, false, nil)
+		r.mu.Lock()
+		why := r.due(0)
+		r.mu.Unlock()
+		if why.Urgent() {
+			return r.rotate(ctx, why, nil)
+		}
 	}
 	return nil
 }
@@ -61,7 +65,7 @@ func (r *room) ensureEpoch() error {
 		if _, ok := r.usable(); ok {
 			return nil
 		}
-		if err := r.startEpoch(r.expelled(), nil); err != nil {
+		if err := r.startEpoch(r.due(protocol.LeaveGrace), nil); err != nil {
 			return err
 		}
 	}
@@ -69,19 +73,14 @@ func (r *room) ensureEpoch() error {
 	return err
 }
 
-// expelled says whether a removal or a ban makes the epochs that are held unfit. The
-// caller holds mu.
-func (r *room) expelled() bool {
-	if r.keys.Len() == 0 {
-		return false
-	}
-	_, ok := protocol.Usable(r.keys.Candidates(r.current(), r.time(), forever))
-	return !ok
+// due says whether an epoch is to be started, and why. The caller holds mu.
+func (r *room) due(grace time.Duration) protocol.Reason {
+	return r.keys.Due(r.current(), r.time(), grace)
 }
 
 // startEpoch writes an epoch: its secret and the wraps are durable before the rekey
 // that rests on them. The caller holds mu, and calls announce when it has let go.
-func (r *room) startEpoch(fresh bool, to func(dev protocol.Key) bool) error {
+func (r *room) startEpoch(why protocol.Reason, to func(dev protocol.Key) bool) error {
 	if err := r.refit(); err != nil {
 		return err
 	}
@@ -94,7 +93,7 @@ func (r *room) startEpoch(fresh bool, to func(dev protocol.Key) bool) error {
 		return fmt.Errorf("%w: the group's rendezvous secret is not here", ErrNoKey)
 	}
 	n := before[0]
-	if fresh {
+	if why.Fresh() {
 		if n, err = protocol.NewSecret(rand.Reader); err != nil {
 			return err
 		}
@@ -243,10 +242,10 @@ func (r *room) announce(ctx context.Context, before uint64) error {
 // wait in which somebody else's may arrive.
 func (r *room) turnEpoch(ctx context.Context) {
 	r.mu.Lock()
-	due := r.turnDue()
+	why := r.turnDue()
 	var err error
-	if due {
-		if err = r.startEpoch(r.expelled(), nil); err != nil {
+	if why != protocol.NotDue {
+		if err = r.startEpoch(why, nil); err != nil {
 			r.turn = r.n.now().Add(turnFailed)
 		}
 	}
@@ -259,30 +258,43 @@ func (r *room) turnEpoch(ctx context.Context) {
 	}
 }
 
-// turnDue says whether this node is to rotate now. The caller holds mu.
-func (r *room) turnDue() bool {
+// turnDue says whether this node is to rotate now, and why. The caller holds mu.
+func (r *room) turnDue() protocol.Reason {
 	me, ok := r.current().Standing(r.me.Root())
-	if !ok || me.Rank >= protocol.Relay || r.keys.Len() == 0 {
-		return false
+	if !ok || me.Rank >= protocol.Relay {
+		return protocol.NotDue
 	}
-	grace, most := leaveGrace, memberTurn
+	grace, most := protocol.LeaveGrace, memberTurn
 	if me.Rank <= protocol.Moderator {
 		grace, most = 0, seniorTurn // the others give them time
 	}
-	all := r.keys.Candidates(r.current(), r.time(), grace)
-	if _, ok := protocol.Usable(all); ok {
+	why := r.due(grace)
+	switch {
+	case why == protocol.NotDue:
 		r.turn = time.Time{}
-		return false
-	}
-	for _, c := range all {
-		if c.Current && !c.Held {
-			most = foreignTurn
+		return why
+	case !why.Urgent():
+		if me.Rank > protocol.Moderator {
+			most = dueTurn
 		}
+	case r.foreign(grace):
+		most = foreignTurn
 	}
-	if now := r.n.now(); r.turn.IsZero() {
-		r.turn = now.Add(time.Duration(mathrand.Int64N(int64(most))))
-	} else if !now.Before(r.turn) {
-		return true
+	now := r.n.now()
+	turn := now.Add(time.Duration(mathrand.Int64N(int64(most))))
+	if r.turn.IsZero() || why.Urgent() && r.turn.Sub(now) > most {
+		r.turn = turn
 	}
-	return false
+	if now.Before(r.turn) {
+		return protocol.NotDue
+	}
+	return why
+}
+
+// foreign says whether somebody else's epoch would be fit if its secret were here. The
+// caller holds mu.
+func (r *room) foreign(grace time.Duration) bool {
+	return slices.ContainsFunc(r.keys.Candidates(r.current(), r.time(), grace), func(c protocol.Candidate) bool {
+		return c.Current && c.Needed && !c.Held
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -219,6 +220,12 @@ func TestFloodOfRekeysStopsNobody(t *testing.T) {
 	bo.send(club, "still here")
 	t.Logf("sent after %s", time.Since(began))
 	ana.await(club, 1)
+	for _, p := range []*person{ana, bo} {
+		all, _ := p.Epochs(club)
+		if eid, ok := p.Usable(club); !ok || eid != all[0] {
+			t.Errorf("%s sends under an epoch of the flood", p.cfg.Name)
+		}
+	}
 	// And now some that nobody can ever open.
 	cleo.Hide(club)
 	for range 20 {
@@ -529,5 +536,63 @@ func TestWrapIsFoundAmongManyChunks(t *testing.T) {
 	})
 	if have > 4 {
 		t.Errorf("Bo fetched %d of %d chunks", have, len(k.Chunks))
+	}
+}
+
+// A week later somebody starts an epoch with another rendezvous secret, and everybody
+// goes on under it.
+func TestRotationByAge(t *testing.T) {
+	var ahead atomic.Int64
+	clock := func(cfg *node.Config) {
+		node.WithClock(cfg, func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) })
+	}
+	ana, bo := start(t, "Ana", clock), start(t, "Bo", clock)
+	club := ana.create("club")
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	eventually(t, "prekeys are known", func() bool { return len(ana.Prekeys(club)) == 2 && len(bo.Prekeys(club)) == 2 })
+	first, met := ana.Meets(club)[0], 0
+	ana.sleep() // a member does it where there is nobody else
+	ahead.Store(int64(protocol.EpochAge + time.Minute))
+	eventually(t, "Bo rotates", func() bool {
+		ahead.Add(int64(time.Second)) // the wait is by this clock
+		all, held := bo.Epochs(club)
+		return len(all) == 2 && held == 2
+	})
+	ana.wake()
+	ana.opens(club, 2)
+	for _, p := range []*person{ana, bo} {
+		all, _ := p.Epochs(club)
+		if eid, ok := p.Usable(club); !ok || eid != all[1] {
+			t.Errorf("%s does not send under the new epoch", p.cfg.Name)
+		}
+		if p.Meets(club)[0] != first {
+			met++
+		}
+	}
+	if met != 2 {
+		t.Errorf("%d of 2 meet by a new secret", met)
+	}
+	chatOn(ana, bo, club)
+}
+
+// So does somebody where much was sent under an epoch; what was counted outlives a
+// restart.
+func TestRotationByVolume(t *testing.T) {
+	ana := start(t, "Ana")
+	club := ana.create("club")
+	for range 20 {
+		ana.send(club, "hello")
+	}
+	eventually(t, "the messages are counted", func() bool { return ana.Tally(club, 0) == 20 })
+	ana.Tally(club, protocol.EpochMessages-21)
+	ana.send(club, "the last")
+	eventually(t, "Ana rotates", func() bool { all, _ := ana.Epochs(club); return len(all) == 2 })
+	ana.send(club, "the first")
+	eventually(t, "the count begins anew", func() bool { return ana.Tally(club, 0) == 1 })
+	ana.sleep()
+	ana.wake()
+	eventually(t, "the count is kept", func() bool { return ana.Tally(club, 0) == 1 })
+	if all, _ := ana.Epochs(club); len(all) != 2 {
+		t.Errorf("%d epochs", len(all))
 	}
 }

@@ -189,6 +189,7 @@ func TestEpochsOfARosterFork(t *testing.T) {
 	w := newWorld(t)
 	bob := w.join("bob", Member)
 	first := w.start(w.ana, "first")
+	w.act(w.join("carl", Member), KindLeave, &Leave{}) // so that bob may start one
 	heads := w.set.Heads(16, bob.auth)
 	_, a := w.rekey(w.ana, "ana's", first)
 	_, b := w.rekey(bob, "bob's", first)
@@ -201,6 +202,7 @@ func TestEpochsOfARosterFork(t *testing.T) {
 	if got, _ := Usable(Eval(w.set).Candidates(View{Held: func(eid, _ ID) bool { return eid != a.Epoch }, Now: w.hlc})); got != b.Epoch {
 		t.Error("bob's is not used by who has only that")
 	}
+	w.act(w.join("dora", Member), KindLeave, &Leave{})
 	third, c := w.rekey(bob, "merged", &Epoch{ID: a.Epoch}, &Epoch{ID: b.Epoch})
 	w.act(bob, KindRekey, c)
 	if got, _ := Usable(Eval(w.set).Candidates(View{Held: all, Now: w.hlc})); got != third.ID {

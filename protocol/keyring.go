@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -17,15 +18,16 @@ type Keyring struct {
 	tags    map[EpochTag]*Epoch
 	pending map[ID]Secret
 	points  map[ID]Secret // by epoch, the rendezvous secret that its rekey carries
+	spent   map[ID]bool   // epochs under which enough was sent
 	changes int
-	chosen  Choice
+	chosen  map[time.Duration]Choice // by grace
 }
 
 // NewKeyring returns the empty keyring of a group.
 func NewKeyring(group ID) *Keyring {
 	return &Keyring{
 		group: group, epochs: make(map[ID]*Epoch), rekeys: make(map[ID]ID), tags: make(map[EpochTag]*Epoch),
-		pending: make(map[ID]Secret), points: make(map[ID]Secret),
+		pending: make(map[ID]Secret), points: make(map[ID]Secret), spent: make(map[ID]bool), chosen: make(map[time.Duration]Choice),
 	}
 }
 
@@ -121,6 +123,7 @@ func (k *Keyring) open(s *Set, eid ID, e Secret) (*Epoch, *Rekey) {
 type Choice struct {
 	Epoch ID // zero if none is fit
 	OK    bool
+	made  uint64 // when it says that it was made
 
 	set     *Set
 	events  int // in the set
@@ -133,19 +136,76 @@ type Choice struct {
 // how long a leave or a revocation may be missing from its past: see [View].
 func (k *Keyring) Choose(r *Roster, now uint64, grace time.Duration) Choice {
 	c := Choice{set: r.set, events: r.set.Len(), changes: k.changes, minute: now / uint64(time.Minute/time.Millisecond), grace: grace}
-	if last := k.chosen; last.set != nil {
-		if c.Epoch, c.OK = last.Epoch, last.OK; c == last {
+	if last, ok := k.chosen[grace]; ok {
+		if c.Epoch, c.OK, c.made = last.Epoch, last.OK, last.made; c == last {
 			return c
 		}
+		c.Epoch, c.OK, c.made = ID{}, false, 0
 	}
-	c.Epoch, c.OK = Usable(k.Candidates(r, now, grace))
-	k.chosen = c
+	if best := usable(k.Candidates(r, now, grace)); best != nil {
+		c.Epoch, c.OK, c.made = best.ID, true, best.HLC
+	}
+	if len(k.chosen) > 4 {
+		clear(k.chosen)
+	}
+	k.chosen[grace] = c
 	return c
 }
 
+// Reason says why an epoch is to be started.
+type Reason uint8
+
+// The reasons.
+const (
+	NotDue   Reason = iota
+	Stale           // none of the epochs that are held is fit
+	Expelled        // because somebody was removed or banned
+	Aged            // the one in use is older than [EpochAge]
+	Spent           // there are [EpochMessages] under it
+)
+
+// Fresh says whether an epoch that is started for a reason has a new rendezvous secret:
+// who was expelled must not find the group, and nobody for ever.
+func (why Reason) Fresh() bool { return why == Expelled || why == Aged }
+
+// Urgent says whether nothing may be sent before.
+func (why Reason) Urgent() bool { return why == Stale || why == Expelled }
+
+// Due says whether a member is to start an epoch, and why. Where nothing is held, which
+// only a newcomer sees, it is for others to.
+func (k *Keyring) Due(r *Roster, now uint64, grace time.Duration) Reason {
+	if len(k.epochs) == 0 {
+		return NotDue
+	}
+	c := k.Choose(r, now, grace)
+	switch {
+	case !c.OK:
+		hard := r.Candidates(View{Held: k.fits, Spent: k.isSpent, Now: now, Hard: true})
+		if _, ok := Usable(hard); !ok {
+			return Expelled
+		}
+		return Stale
+	case aged(c.made, now, now):
+		return Aged
+	case k.spent[c.Epoch]:
+		return Spent
+	}
+	return NotDue
+}
+
+// Spend notes that [EpochMessages] are known under an epoch.
+func (k *Keyring) Spend(eid ID) {
+	if !k.spent[eid] {
+		k.spent[eid] = true
+		k.changes++
+	}
+}
+
+func (k *Keyring) isSpent(eid ID) bool { return k.spent[eid] }
+
 // Candidates returns all epochs of the group as this keyring sees them.
 func (k *Keyring) Candidates(r *Roster, now uint64, grace time.Duration) []Candidate {
-	return r.Candidates(View{Held: k.fits, Now: now, Grace: grace})
+	return r.Candidates(View{Held: k.fits, Spent: k.isSpent, Now: now, Grace: grace})
 }
 
 // fits says whether the secret of an epoch is here and is that of a rekey which claims
@@ -153,31 +213,31 @@ func (k *Keyring) Candidates(r *Roster, now uint64, grace time.Duration) []Candi
 func (k *Keyring) fits(eid, rekey ID) bool { return k.epochs[eid] != nil && k.rekeys[eid] == rekey }
 
 // Live returns the epochs that are held and that no other held one follows: the one to
-// send under first.
+// send under first, then those that were needed. What was not needed takes the place of
+// none that was.
 func (k *Keyring) Live(r *Roster, now uint64, grace time.Duration) []*Epoch {
-	followed := make(map[ID]bool)
+	// Of those that are not held, anybody may claim that they follow.
 	all := slices.DeleteFunc(k.Candidates(r, now, grace), func(c Candidate) bool { return !c.Held })
-	for _, c := range all { // of those that are not held, anybody may claim that they follow
+	followed, place := make(map[ID]bool), make(map[ID]int)
+	for _, c := range all {
+		place[c.ID] = 2
+		if c.Needed {
+			place[c.ID] = 1
+		}
 		for _, p := range c.Parents {
-			followed[p] = true
+			followed[p] = followed[p] || c.Needed || place[p] == 2 // parents come first
 		}
 	}
-	best, _ := Usable(all)
+	if best, ok := Usable(all); ok {
+		place[best], followed[best] = 0, false
+	}
 	var out []*Epoch
 	for _, c := range all {
 		if !followed[c.ID] {
 			out = append(out, k.epochs[c.ID])
 		}
 	}
-	slices.SortFunc(out, func(a, b *Epoch) int {
-		switch {
-		case a.ID == best:
-			return -1
-		case b.ID == best:
-			return 1
-		}
-		return a.ID.Compare(b.ID)
-	})
+	slices.SortFunc(out, func(a, b *Epoch) int { return cmp.Or(cmp.Compare(place[a.ID], place[b.ID]), a.ID.Compare(b.ID)) })
 	return out
 }
 

@@ -25,7 +25,8 @@ const (
 	// MaxCut bounds the entries of a cut: two chains and some fork tips a device.
 	MaxCut = 64
 	// MaxMemberControl bounds the control chain of a device of rank member, so
-	// that somebody who was removed cannot grow the log for ever.
+	// that somebody who was removed cannot grow the log for ever. Beyond it there are
+	// rekeys only, and no more than people who come and go.
 	MaxMemberControl = 64
 	// MaxParents bounds the epochs one rekey merges.
 	MaxParents = 16
@@ -78,6 +79,18 @@ const (
 	MaxExtensions = 8
 	// MaxHLC is the first hybrid logical time that is refused: 2^48 ms, the year 10889.
 	MaxHLC = 1 << 48
+	// EpochAge is how long an epoch is sent under before members start another.
+	EpochAge = 7 * 24 * time.Hour
+	// EpochMessages is how many messages are sent under an epoch before members start
+	// another.
+	EpochMessages = 20_000
+	// LeaveGrace is how long an epoch stays fit after somebody left or revoked a
+	// device: seniors rotate long before, so that a group does not rekey in everybody's
+	// name at once.
+	LeaveGrace = time.Hour
+	// RepeatGrace is the same for a leave or revocation less than that after another
+	// of the same identity: who comes and goes makes the group rotate once a day.
+	RepeatGrace = 24 * time.Hour
 	// MaxSeq bounds sequence numbers, so that sums of them never overflow.
 	MaxSeq = 1 << 48
 	// MaxClockSkew is how far ahead of the local clock a time may be and still

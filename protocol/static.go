@@ -116,6 +116,8 @@ func (s *Set) event(n *node) (authority.Event, error) {
 	}
 	var err error
 	switch c := n.clear.(type) {
+	case *Rekey:
+		e.Free = h.Seq > MaxMemberControl && s.renews(n)
 	case *Grant:
 		e.Target, e.Rank = s.people.of(c.Target), c.Rank
 	case *Denial:
@@ -128,6 +130,27 @@ func (s *Set) event(n *node) (authority.Event, error) {
 		e.Cut, err = s.positions(c.Cut.Control)
 	}
 	return e, err
+}
+
+// renews says whether a rekey answers to something that the last one on its chain had
+// not seen: somebody came or went. Such rekeys do not count toward the end of a
+// member's chain, for who could not start an epoch could not speak. There are no more
+// of them, a chain, than people who come and go.
+func (s *Set) renews(n *node) bool {
+	last := n.prev
+	for last != authority.None && s.nodes[last].v.Header().Kind != KindRekey {
+		last = s.nodes[last].prev
+	}
+	if last == authority.None {
+		return true
+	}
+	past := s.graph.Seen(n.refs, n.prev)
+	for _, k := range []Kind{KindGrant, KindRemove, KindBan, KindLeave, KindDeviceRevoke} {
+		if slices.ContainsFunc(s.kinds[k], func(i int32) bool { return past.Has(i) && !s.graph.Sees(last, i) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // positions finds the control events of a cut. They lie in the past of who cites

@@ -116,7 +116,7 @@ func staticMutants() []mutant {
 		inGraph("one may be one's own target", "if n.Op.targets() && n.Target == n.By {", "if n.Op == Unban && n.Target == n.By {"),
 		inGraph("a cut may name another's acts", "n.Op != Revoke && g.nodes[c].By != n.Target", "false"),
 		inGraph("a cut may name what was not seen", "case c < 0 || !n.down.Has(c):", "case c < 0:"),
-		inGraph("a member's chain is one longer", "n.seq > MaxMemberChain {", "n.seq > MaxMemberChain+1 {"),
+		inGraph("a member's chain is one longer", "n.seq > MaxMemberChain && ", "n.seq > MaxMemberChain+1 && "),
 		inGraph("a member's chain has no end", "if n.rank >= Member &&", "if n.rank > Member &&"),
 		inGraph("prev may be another's", "(g.nodes[n.Prev].Dev != n.Dev || g.nodes[n.Prev].By != n.By)", "n.seq == 0"),
 		inRank("greeters remove", "case Remove, Ban, Unban, Mute, Unmute:\n\t\treturn Moderator", "case Remove, Ban, Unban, Mute, Unmute:\n\t\treturn Greeter"),

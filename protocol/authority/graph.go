@@ -7,7 +7,8 @@ import (
 )
 
 // MaxMemberChain is how many events the control chain of a device may have that acts
-// as member or more junior, so that who was removed cannot grow the log for ever.
+// as member or more junior, so that who was removed cannot grow the log for ever:
+// beyond that only those that are [Event.Free].
 const MaxMemberChain = 64
 
 // Event is a control event as the rule sees it. Events, identities and devices are
@@ -23,6 +24,7 @@ type Event struct {
 	Target int32   // the identity it is about; a device for Revoke
 	Rank   Rank    // what a grant grants
 	Limit  Rank    // the most junior rank that an Other event is allowed at
+	Free   bool    // it does not count toward the end of a member's chain
 	Cut    []int32 // what a denial or a revocation spares: these events and those before them on their chains
 }
 
@@ -163,7 +165,7 @@ func (g *Graph) static(n *node) error {
 	if err := g.author(n); err != nil {
 		return err
 	}
-	if n.rank >= Member && n.seq > MaxMemberChain {
+	if n.rank >= Member && n.seq > MaxMemberChain && !n.Free {
 		return fmt.Errorf("control event %d of a %s: at most %d", n.seq, n.rank, MaxMemberChain)
 	}
 	limit := n.Op.limit()

@@ -2,6 +2,7 @@ package authority
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -41,6 +42,12 @@ func TestMemberChain(t *testing.T) {
 		if _, err := g.Add(e); (err != nil) != limited {
 			t.Errorf("event %d of person %d: %v", MaxMemberChain+1, who, err)
 		}
+		e.Free = true
+		e.Prev = add(t, g, e)
+		e.Free = false
+		if _, err := g.Add(e); (err != nil) != limited {
+			t.Errorf("an event after one that is free, of person %d: %v", who, err)
+		}
 	}
 }
 
@@ -72,6 +79,14 @@ func TestStaticErrors(t *testing.T) {
 // TestPast compares sets that share structure with plain ones, across the borders of
 // leaves and branches.
 func TestPast(t *testing.T) {
+	all := []int32{0, 63, 64, 511, 512, 8191, 8192, 20000}
+	for i, at := range all {
+		have := Positions(append(slices.Clone(all[:i]), all[i+1:]...))
+		if have.Has(at) || !Positions(all).Lacks(Positions(all), have) || Positions(all).Lacks(have, have) || have.Lacks(Positions(all), have) {
+			t.Errorf("the set without %d", at)
+		}
+	}
+
 	rng := rand.New(rand.NewPCG(1, 2))
 	border := func() int32 {
 		at := []int32{0, 63, 64, 511, 512, 8191, 8192, 20000}[rng.IntN(8)]

@@ -55,6 +55,61 @@ func (p Past) with(i int32) Past {
 	return Past{top}
 }
 
+// Positions returns the set of some positions.
+func Positions(list []int32) Past {
+	var p Past
+	for _, i := range list {
+		at := int(i >> branchBits)
+		for len(p.top) <= at {
+			p.top = append(p.top, nil)
+		}
+		if p.top[at] == nil {
+			p.top[at] = new(branch)
+		}
+		l := &p.top[at][i>>leafBits&leafMask]
+		if *l == nil {
+			*l = new(leaf)
+		}
+		(*l)[i>>6&wordMask] |= 1 << (i & 63)
+	}
+	return p
+}
+
+// Lacks says whether something is in both p and common, and not in have.
+func (p Past) Lacks(common, have Past) bool {
+	for i, b := range p.top {
+		if b == nil || i >= len(common.top) || common.top[i] == nil {
+			continue
+		}
+		var h branch
+		if i < len(have.top) && have.top[i] != nil {
+			h = *have.top[i]
+		}
+		for j, l := range b {
+			if l.lacks(common.top[i][j], h[j]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (l *leaf) lacks(common, have *leaf) bool {
+	if l == nil || common == nil {
+		return false
+	}
+	for i, w := range l {
+		w &= common[i]
+		if have != nil {
+			w &^= have[i]
+		}
+		if w != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Union returns what is in either set. Where one holds all of the other, it is
 // returned as it is, so that nothing is kept twice.
 func (p Past) Union(o Past) Past {
