@@ -211,6 +211,7 @@ func WithClock(cfg *Config, now func() time.Time) { cfg.clock = now }
 
 // WithNearbyTime limits everything nearby.
 func WithNearbyTime(cfg *Config, most time.Duration) { cfg.nearby = most }
+
 // Tally returns how many messages are counted under the epoch in use, and adds to it.
 func (n *Node) Tally(group protocol.ID, more int) int {
 	r, _ := n.room(group)

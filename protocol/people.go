@@ -66,6 +66,17 @@ func (s *Set) Devices(root Key) []Key {
 	return slices.Compact(out)
 }
 
+// Brought returns the effective event that brought a device's certificate into the
+// group, the first there is.
+func (r *Roster) Brought(root, dev Key) (ID, bool) {
+	for _, o := range r.set.owns[root] {
+		if o.dev == dev && r.state.Counts(o.at) {
+			return r.set.nodes[o.at].v.id, true
+		}
+	}
+	return ID{}, false
+}
+
 // Grants returns the grants to somebody in the set's order, the genesis for a
 // founder.
 func (s *Set) Grants(root Key) []ID {

@@ -82,6 +82,9 @@ type Proof struct {
 	Tag HelloTag  `cbor:"1,keyasint"` // the other side's tag that this answers
 	Dev Key       `cbor:"3,keyasint"`
 	Sig Signature `cbor:"5,keyasint"`
+	// Cert is the device's, where the other side may not know it yet: a restored
+	// profile is a new device, and who came since can be told so by nobody else.
+	Cert *Cert `cbor:"6,keyasint,omitempty"`
 }
 
 func (h *Hello) proofPreimage(group ID, role Role) []byte {
@@ -97,6 +100,15 @@ func (h *Hello) Prove(group ID, role Role, theirs HelloTag, key ed25519.PrivateK
 func (h *Hello) Check(group ID, role Role, p Proof) error {
 	if !verifySig(p.Dev, h.proofPreimage(group, role), p.Sig) {
 		return fmt.Errorf("hello of %s: %w", p.Dev.Text(DevicePrefix), ErrBadSignature)
+	}
+	if p.Cert == nil {
+		return nil
+	}
+	if p.Cert.Dev != p.Dev {
+		return fmt.Errorf("hello of %s: %w: another device's", p.Dev.Text(DevicePrefix), ErrBadCert)
+	}
+	if err := p.Cert.Verify(); err != nil {
+		return fmt.Errorf("hello of %s: %w", p.Dev.Text(DevicePrefix), err)
 	}
 	return nil
 }

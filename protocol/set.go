@@ -148,9 +148,9 @@ func (s *Set) Author(id ID) (Key, bool) {
 func (s *Set) Forks() []ForkProof { return slices.Clone(s.forks) }
 
 // Heads returns the events that no other cites, ascending: what a new event
-// refers to, to have all of the set in its past. No more than most are returned;
-// must, where it is not zero, is in their past.
-func (s *Set) Heads(most int, must ID) []ID {
+// refers to, to have all of the set in its past. No more than most are returned; the
+// events of must that are here are in their past, as many as fit.
+func (s *Set) Heads(most int, must ...ID) []ID {
 	heads := make([]ID, 0, len(s.heads))
 	for id := range s.heads {
 		heads = append(heads, id)
@@ -159,12 +159,17 @@ func (s *Set) Heads(most int, must ID) []ID {
 	if len(heads) <= most {
 		return heads
 	}
-	// Keep one that carries the author's grant; the rest are merged by later events.
-	target, ok := s.index[must]
-	for i, id := range heads {
-		if at := s.index[id]; ok && (at == target || s.graph.Sees(at, target)) {
-			heads[0], heads[i] = heads[i], heads[0]
-			break
+	// Keep those that carry the author's grant and device; the rest are merged by later
+	// events.
+	kept := 0
+	for _, id := range must {
+		if target, ok := s.index[id]; ok {
+			carries := func(head ID) bool { at := s.index[head]; return at == target || s.graph.Sees(at, target) }
+			i := slices.IndexFunc(heads, carries)
+			if i >= kept && kept < most {
+				heads[kept], heads[i] = heads[i], heads[kept]
+				kept++
+			}
 		}
 	}
 	heads = heads[:most]

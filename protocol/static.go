@@ -77,6 +77,10 @@ func (s *Set) found(n *node) error {
 func (s *Set) nameAuthor(n *node) error {
 	switch c := s.nodes[n.auth].clear.(type) {
 	case *Genesis:
+		if cert, ok := bringsItself(n); ok && isFounder(c, cert.Root) {
+			n.by = cert.Root
+			return nil
+		}
 		past, found := s.graph.Seen(n.refs, n.prev), false
 		for _, o := range s.certs[n.v.Header().Dev] {
 			if isFounder(c, o.root) && past.Has(o.at) && (!found || o.root.Compare(n.by) < 0) {
@@ -94,8 +98,22 @@ func (s *Set) nameAuthor(n *node) error {
 	return invalid("what it acts under is not a grant")
 }
 
-// certified checks that the past says that the device is the author's.
+// bringsItself says whether an event is the first of a device and brings that device's
+// own certificate: nobody of the identity may be there to bring it, after a restore.
+func bringsItself(n *node) (Cert, bool) {
+	add, ok := n.clear.(*DeviceAdd)
+	if !ok || n.prev != authority.None || add.Cert.Dev != n.v.Header().Dev {
+		return Cert{}, false
+	}
+	return add.Cert, true
+}
+
+// certified checks that the past says that the device is the author's, or the event
+// itself does: the root's signature on it is checked with the others.
 func (s *Set) certified(n *node, c *authority.Checked) error {
+	if cert, ok := bringsItself(n); ok && cert.Root == n.by {
+		return nil
+	}
 	for _, o := range s.certs[n.v.Header().Dev] {
 		if o.root == n.by && c.Past().Has(o.at) {
 			return nil

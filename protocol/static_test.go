@@ -44,6 +44,34 @@ func TestADeviceIsCertifiedInThePast(t *testing.T) {
 	}
 }
 
+// Who restored a profile is a new device that nobody else can bring: its first event
+// does, and no other event or device goes in by that.
+func TestADeviceBringsItself(t *testing.T) {
+	w := newWorld(t)
+	carl := w.join("carl", Member)
+	for _, owner := range []*actor{w.join("bob", Member), w.ana} {
+		phone, other := owner.second(w.group), owner.second(w.group)
+		other.become(carl.account.Identity([32]byte{9})) // a device that the owner's root never certified
+		stolen := phone.id.Cert()
+		stolen.RootSig[0] ^= 1
+		w.refuse("another's", phone, KindDeviceAdd, &DeviceAdd{Cert: other.id.Cert()})
+		w.refuse("bad device certificate", phone, KindDeviceAdd, &DeviceAdd{Cert: stolen})
+		borrowed := phone.auth
+		phone.auth = carl.auth
+		w.refuse("another", phone, KindDeviceAdd, &DeviceAdd{Cert: phone.id.Cert()})
+		phone.auth = borrowed
+		add := w.act(phone, KindDeviceAdd, &DeviceAdd{Cert: phone.id.Cert()})
+		r := Eval(w.set)
+		if who, ok := r.Owner(phone.dev()); !ok || who.Root != owner.root() {
+			t.Errorf("the device is nobody's: %v", ok)
+		}
+		if id, ok := r.Brought(owner.root(), phone.dev()); !ok || id != add.ID() {
+			t.Errorf("it was brought by %s", id)
+		}
+		w.act(phone, KindDeviceAdd, &DeviceAdd{Cert: owner.id.Cert()}) // it acts for its owner
+	}
+}
+
 func TestEachKindNeedsItsRank(t *testing.T) {
 	w := newWorld(t)
 	dan := w.join("dan", Member)
@@ -210,6 +238,8 @@ func TestAnIdentityHasSoManyDevices(t *testing.T) {
 		last = next // a new device adds the next one: the bound is the identity's, not a chain's
 	}
 	w.refuse("at most 8 devices", last, KindDeviceAdd, &DeviceAdd{Cert: last.second(w.group).id.Cert()})
+	ninth := last.second(w.group)
+	w.refuse("at most 8 devices", ninth, KindDeviceAdd, &DeviceAdd{Cert: ninth.id.Cert()})
 	w.act(last, KindDeviceAdd, &DeviceAdd{Cert: bob.id.Cert()}) // one that is certified already is no other
 }
 

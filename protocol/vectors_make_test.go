@@ -621,6 +621,13 @@ func (m *vectorMaker) sets() {
 	set("bad-message-stranger", "Eve is nobody here.", good, "ok ok ok ok", w.text(eve, "hello", w.set.Heads(8, ID{})...))
 	bob.msg = Tip{Dev: bob.dev(), Chain: Messages}
 	set("bad-message-too-early", "Bob's message cites the genesis alone: his grant is not in its past.", good, "ok ok ok ok", w.text(bob, "hello", w.group))
+	phone := bob.second(w.group)
+	good = append(slices.Clone(good), w.act(phone, KindDeviceAdd, &DeviceAdd{Cert: phone.id.Cert()}))
+	set("device-brings-itself", "The first event of Bob's new device brings its certificate, and what it says counts.", good, "ok ok ok ok ok", w.text(phone, "restored"))
+	alone = *eve
+	alone.auth = bob.auth
+	set("bad-device-brings-another", "The first event of a device that is not Bob's brings the certificate of one that is.",
+		append(slices.Clone(good), w.write(&alone, KindDeviceAdd, &DeviceAdd{Cert: phone.id.Cert()})), "ok ok ok ok ok bad")
 }
 
 func (m *vectorMaker) epochs() {
@@ -898,6 +905,7 @@ func (m *vectorMaker) meeting() {
 		set("lobby", lobby).set("lobby_tag_i", h.LobbyTag(lobby, Initiator)).set("lobby_tag_r", h.LobbyTag(lobby, Responder)).
 		set("salt", secretOf("salt")).set("founder_tag", h.FounderTag(secretOf("salt"))).
 		set("group", group).set("dev_seed", dev.Seed()).set("proof_i_preimage", h.proofPreimage(group, Initiator)).set("proof_i", marshal(p)).expect(nil)
+	m.helloCerts(h, group, p)
 	bad := func(name, about string, h Hello, group ID, role Role) {
 		m.add("hello-bad-"+name, "hello", about).set("nonce_i", h.NonceI).set("nonce_r", h.NonceR).set("peer_i", []byte(h.PeerI)).set("peer_r", []byte(h.PeerR)).
 			set("group", group).set("role", string(rune(role))).set("dev", p.Dev).set("sig", p.Sig).expect(h.Check(group, role, p))
@@ -910,6 +918,22 @@ func (m *vectorMaker) meeting() {
 	other = h
 	other.NonceR = [32]byte{1}
 	bad("nonce", "A proof from an earlier connection.", other, group, Initiator)
+}
+
+// helloCerts makes proofs that bring a certificate.
+func (m *vectorMaker) helloCerts(h Hello, group ID, p Proof) {
+	id := Account{Seed: secretOf("seed"), Device: secretOf("device")}.Identity(group)
+	good, another := h.Prove(group, Initiator, p.Tag, id.Signer()), p
+	cert := id.Cert()
+	good.Cert, another.Cert = &cert, &cert
+	for _, c := range []struct {
+		name, about string
+		p           Proof
+	}{{"cert", "A proof with the device's certificate, for who does not know the device yet.", good},
+		{"bad-cert", "A proof with another device's certificate.", another}} {
+		m.add("hello-"+c.name, "hello-cert", c.about).set("nonce_i", h.NonceI).set("nonce_r", h.NonceR).set("peer_i", []byte(h.PeerI)).set("peer_r", []byte(h.PeerR)).
+			set("group", group).set("proof_i", marshal(c.p)).expect(h.Check(group, Initiator, c.p))
+	}
 }
 
 func (m *vectorMaker) records() {

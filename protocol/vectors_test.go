@@ -273,6 +273,7 @@ var vectorChecks = map[string]func(v *vector) error{
 	"welcome":      checkWelcomeVector,
 	"hello":        checkHelloVector,
 	"nearby":       checkNearbyVector,
+	"hello-cert":   checkHelloCertVector,
 	"rendezvous": func(v *vector) error {
 		n := Secret(v.b32("secret"))
 		v.want("topic", Topic(n))
@@ -749,6 +750,18 @@ func checkHelloVector(v *vector) error {
 	p := h.Prove(v.b32("group"), Initiator, h.Tag(n, Responder), dev)
 	v.want("proof_i_preimage", h.proofPreimage(v.b32("group"), Initiator))
 	v.want("proof_i", marshal(p))
+	return h.Check(v.b32("group"), Initiator, p)
+}
+
+func checkHelloCertVector(v *vector) error {
+	h := Hello{NonceI: v.b32("nonce_i"), NonceR: v.b32("nonce_r"), PeerI: string(v.bytes("peer_i")), PeerR: string(v.bytes("peer_r"))}
+	var p Proof
+	if err := unmarshal(v.bytes("proof_i"), &p); err != nil {
+		return err
+	}
+	if p.Cert == nil {
+		return errors.New("the proof has no certificate")
+	}
 	return h.Check(v.b32("group"), Initiator, p)
 }
 
