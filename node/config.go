@@ -14,7 +14,8 @@ import (
 // Config says what a node is made of. The zero value works: a new account in
 // memory, all interfaces, peers found by mDNS.
 type Config struct {
-	// Account is whose node this is. Zero: the datastore's own, made on first use.
+	// Account is whose node this is. Zero: the datastore's own, made on first use. An
+	// emptied or another datastore makes another device of the same account.
 	Account protocol.Account
 	// Name is how this person is called in groups; at most 128 bytes.
 	Name string

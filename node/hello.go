@@ -182,7 +182,11 @@ func prove(h *protocol.Hello, doors []door, role protocol.Role, theirs protocol.
 		tag := h.Tag(d.secret, other(role))
 		if offered[tag] && !done[d.room.group] {
 			done[d.room.group] = true
-			out = append(out, h.Prove(d.room.group, role, tag, d.room.me.Signer()))
+			proof := h.Prove(d.room.group, role, tag, d.room.me.Signer())
+			if c, ok := d.room.credential(); ok {
+				proof.Vouch(c)
+			}
+			out = append(out, proof)
 		}
 	}
 	return out
@@ -215,6 +219,11 @@ func (n *Node) meet(p peer.ID, theirs protocol.Role, h *protocol.Hello, list []p
 	for _, v := range list {
 		if err := h.Check(v.room.group, theirs, v.proof); err != nil {
 			return fmt.Errorf("peer %s: %w", p, err)
+		}
+	}
+	for _, v := range list {
+		if c, ok := v.proof.Vouched(); ok {
+			v.room.vouch(c)
 		}
 	}
 	n.peers.with(p, func(s *peerState) {

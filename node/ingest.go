@@ -206,6 +206,9 @@ func (r *room) admit(v protocol.Verified, ahead map[chainKey]protocol.Tip) (wait
 	} else {
 		wait, err = r.admitMessage(v, ahead)
 	}
+	if v.Header().Dev == r.me.Dev() && (err == nil || silenced(err)) {
+		r.cloned(v)
+	}
 	if err == nil && wait.IsZero() {
 		r.remember(v)
 	}

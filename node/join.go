@@ -212,7 +212,7 @@ func (j *joining) request(tag [32]byte) (ownRequest, error) {
 	if r, ok := j.requests[tag]; ok {
 		return r, nil
 	}
-	request, box, err := j.link.Request(j.n.account.Identity(tag), j.n.displayName(), rand.Reader)
+	request, box, err := j.link.Request(j.n.identity(j.link.Group, tag), j.n.displayName(), rand.Reader)
 	if err == nil {
 		j.requests[tag] = ownRequest{request, box}
 	}

@@ -15,6 +15,7 @@ func (r *room) keep(ctx context.Context) {
 	tick := time.NewTicker(syncTick)
 	defer tick.Stop()
 	quiet := r.n.now()
+	r.present()
 	r.refreshPrekey(ctx)
 	r.refreshProfile() // the name may be another than when the group last heard
 	for {
@@ -26,6 +27,7 @@ func (r *room) keep(ctx context.Context) {
 		case <-tick.C:
 		}
 		r.expire()
+		r.present()
 		r.refreshPrekey(ctx)
 		r.askForKeys()
 		r.turnEpoch(ctx)

@@ -163,6 +163,10 @@ const (
 	// bucketsMost bounds the token buckets a room keeps; a member has one a device.
 	bucketsMost = 16384
 
+	// guestsMost bounds the devices of a room that only a hello's certificate speaks for:
+	// more than are restored between two meetings. Who is forgotten says hello again.
+	guestsMost = 256
+
 	// secretsKept bounds the rendezvous secrets of a group by which this node is met:
 	// who missed more changes than this comes back by an address or an invite.
 	secretsKept = 16

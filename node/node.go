@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -143,13 +144,14 @@ func (n *Node) openStore(ctx context.Context) error {
 func (n *Node) openAccount(ctx context.Context) error {
 	if n.cfg.Account != (protocol.Account{}) {
 		n.account = n.cfg.Account
-		return nil
+		return n.install(ctx)
 	}
 	const key = "account"
 	b, err := n.store.Get(ctx, spaceSelf, key)
 	if err == nil && len(b) == 64 {
 		n.account = protocol.Account{Seed: protocol.Secret(b[:32]), Device: protocol.Secret(b[32:])}
-		return nil
+		clear(b)
+		return n.install(ctx)
 	}
 	if !errors.Is(err, storage.ErrNotFound) {
 		return fmt.Errorf("read the account: %w", err)
@@ -157,7 +159,10 @@ func (n *Node) openAccount(ctx context.Context) error {
 	if n.account, err = protocol.NewAccount(rand.Reader); err != nil {
 		return err
 	}
-	return n.store.Put(ctx, spaceSelf, key, append(n.account.Seed[:], n.account.Device[:]...))
+	if err := n.store.Put(ctx, spaceSelf, key, slices.Concat(n.account.Seed[:], n.account.Device[:])); err != nil {
+		return err
+	}
+	return n.install(ctx)
 }
 
 // openRooms opens every group this account is in.
@@ -176,7 +181,8 @@ func (n *Node) openRooms(ctx context.Context) error {
 	return nil
 }
 
-// Account returns the account the node runs under.
+// Account returns the account the node runs under, on this datastore: its device is
+// that of the configuration mixed with a value of the datastore's.
 func (n *Node) Account() protocol.Account { return n.account }
 
 // Host returns the libp2p host, for embedding programs that share it.

@@ -93,8 +93,10 @@ func (r *room) makeProfile() (rec protocol.VerifiedRecord, commit *storage.Commi
 		return rec, nil, nil
 	}
 	k := protocol.RecordKey{Dev: dev, Type: protocol.RecordProfile, Number: 1}
-	if old, ok := r.records[recordSlot{dev, protocol.RecordProfile}]; ok {
-		k.Number = old.Record().Number + 1
+	for _, own := range r.set.Devices(r.me.Root()) { // the newest of a person's profiles is shown
+		if old, ok := r.records[recordSlot{own, protocol.RecordProfile}]; ok {
+			k.Number = max(k.Number, old.Record().Number+1)
+		}
 	}
 	value, err := ep.SealProfile(k, protocol.Profile{Name: name}, rand.Reader)
 	if err != nil {

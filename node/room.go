@@ -22,7 +22,7 @@ import (
 type room struct {
 	n     *Node
 	group protocol.ID
-	me    protocol.Identity
+	me    self
 	log   *storage.Room
 
 	mu     sync.Mutex
@@ -45,10 +45,11 @@ type room struct {
 	spared   *simplelru.LRU[pair, bool]
 	recent   *simplelru.LRU[protocol.ID, uint64] // and their times
 	records  map[recordSlot]protocol.VerifiedRecord
-	names    map[protocol.Key]string  // by device
-	blocked  map[protocol.Key]bool    // identities hidden on this node
-	buckets  map[string]*rate.Limiter // by device, or by peer where the device is no member's
-	grants   *rate.Limiter            // admissions by this node
+	names    map[protocol.Key]string       // by device
+	blocked  map[protocol.Key]bool         // identities hidden on this node
+	guests   map[protocol.Key]protocol.Key // devices that certificates in hellos brought, and whose they are
+	buckets  map[string]*rate.Limiter      // by device, or by peer where the device is no member's
+	grants   *rate.Limiter                 // admissions by this node
 	lobbies  map[protocol.ID]protocol.Secret
 	met      map[protocol.ID]bool // invites for somebody whom this person met in a room
 	digest   digestCache
@@ -70,6 +71,9 @@ type roomMeta struct {
 	Tag     [32]byte          `cbor:"1,keyasint"` // what this account's identity in the group is derived from
 	Secrets []protocol.Secret `cbor:"3,keyasint"` // rendezvous secrets, the newest first
 	Name    string            `cbor:"5,keyasint"` // the group's name until the event that says it is here
+	// Device is mixed into this device's key in the group, once another was in use
+	// beside it; see cloned.
+	Device protocol.Secret `cbor:"7,keyasint,omitzero"`
 }
 
 type recordSlot struct {
@@ -104,13 +108,18 @@ func (n *Node) openRoom(ctx context.Context, group protocol.ID, meta roomMeta) (
 		return nil, err
 	}
 	r := &room{
-		n: n, group: group, spared: spared, bodiless: make(map[protocol.ID]bool), me: n.account.Identity(meta.Tag), log: log, meta: meta,
+		n: n, group: group, spared: spared, bodiless: make(map[protocol.ID]bool), log: log, meta: meta,
 		set: protocol.NewSet(group), parked: newParking(), recent: recent,
 		keys: newKeys(group), chunks: newChunkIndex(), records: make(map[recordSlot]protocol.VerifiedRecord),
-		names: make(map[protocol.Key]string), buckets: make(map[string]*rate.Limiter),
+		names: make(map[protocol.Key]string), guests: make(map[protocol.Key]protocol.Key), buckets: make(map[string]*rate.Limiter),
 		grants: rate.NewLimiter(grantsPerSecond, grantsBurst), lobbies: make(map[protocol.ID]protocol.Secret), met: make(map[protocol.ID]bool),
 		losses: log.Failures(), kick: make(chan struct{}, 1), fetch: make(chan struct{}, 1), ask: make(chan struct{}, 1),
 	}
+	account := n.account
+	if !meta.Device.IsZero() {
+		account = account.On(meta.Device)
+	}
+	r.me.be(account.Identity(meta.Tag))
 	return r, r.restore(ctx)
 }
 
@@ -210,7 +219,7 @@ func (r *room) isMember(dev protocol.Key) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, ok := r.current().Owner(dev)
-	return ok
+	return ok || r.guest(dev)
 }
 
 // current returns the roster of the set as it stands. The caller holds mu.

@@ -111,15 +111,27 @@ func (r *room) draft(kind protocol.Kind, chain protocol.Chain, refs int) (protoc
 	if !ok || me.Rank >= protocol.Relay {
 		return protocol.Draft{}, me, fmt.Errorf("%w: you are not a member of %s", ErrNotAllowed, protocol.Short(r.group.Text(protocol.GroupPrefix)))
 	}
+	if err := r.introduce(); err != nil {
+		return protocol.Draft{}, me, err
+	}
 	tip, ok := r.log.Tip(r.me.Dev(), chain)
 	if !ok {
 		tip = protocol.Tip{Dev: r.me.Dev(), Chain: chain}
 	}
-	d := protocol.Draft{Group: r.group, Kind: kind, Prev: tip, Refs: r.set.Heads(refs, me.Grant), HLC: r.clock.Next(r.n.now())}
+	d := protocol.Draft{Group: r.group, Kind: kind, Prev: tip, Refs: r.set.Heads(refs, r.must(me)...), HLC: r.clock.Next(r.n.now())}
 	if chain == protocol.Control {
 		d.Auth = me.Grant
 	}
 	return d, me, nil
+}
+
+// must is what an event of this device has to have in its past: what it acts under, and
+// what says whose device it is. The caller holds mu.
+func (r *room) must(me protocol.Standing) []protocol.ID {
+	if id, ok := r.current().Brought(me.Root, r.me.Dev()); ok && id != me.Grant {
+		return []protocol.ID{me.Grant, id}
+	}
+	return []protocol.ID{me.Grant}
 }
 
 // draftControl begins a control event, where this person may issue its kind. The caller
@@ -189,7 +201,7 @@ func (r *room) issueAll(list ...intent) ([]protocol.Verified, *storage.Commit, e
 	for k, i := range list {
 		if k > 0 {
 			d.Kind, d.Prev, d.HLC = i.kind, out[k-1].Tip(), r.clock.Next(r.n.now())
-			d.Refs = r.set.Heads(protocol.MaxControlRefs, me.Grant)
+			d.Refs = r.set.Heads(protocol.MaxControlRefs, r.must(me)...)
 		}
 		v, err := r.sign(d, me.Rank, i, ep)
 		if err != nil {

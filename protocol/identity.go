@@ -46,6 +46,13 @@ func ParsePhrase(words string) (Secret, error) {
 	return Secret(b), nil
 }
 
+// On returns the account on one installation: Device mixed with a value that belongs to
+// it, so that the same account on another one is another device.
+func (a Account) On(installation [32]byte) Account {
+	a.Device = deriveSecret(a.Device[:], installation[:], "p2pchat/1 installation")
+	return a
+}
+
 // Identity is who an account is in one group: a root key that certifies devices
 // and revokes them, and this device's key. No two groups see the same keys.
 type Identity struct {

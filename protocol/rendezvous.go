@@ -82,9 +82,18 @@ type Proof struct {
 	Tag HelloTag  `cbor:"1,keyasint"` // the other side's tag that this answers
 	Dev Key       `cbor:"3,keyasint"`
 	Sig Signature `cbor:"5,keyasint"`
-	// Cert is the device's, where the other side may not know it yet: a restored
-	// profile is a new device, and who came since can be told so by nobody else.
-	Cert *Cert `cbor:"6,keyasint,omitempty"`
+	// Cert is the device's certificate in CBOR, where the other side may not know it yet:
+	// a restored profile is a new device, and who came since can be told so by nobody
+	// else.
+	Cert []byte `cbor:"6,keyasint,omitempty"`
+}
+
+// Vouch adds the device's certificate.
+func (p *Proof) Vouch(c Cert) { p.Cert = marshal(c) }
+
+// Vouched returns the certificate that came with a proof which passed Check.
+func (p *Proof) Vouched() (c Cert, ok bool) {
+	return c, len(p.Cert) > 0 && unmarshal(p.Cert, &c) == nil
 }
 
 func (h *Hello) proofPreimage(group ID, role Role) []byte {
@@ -101,13 +110,14 @@ func (h *Hello) Check(group ID, role Role, p Proof) error {
 	if !verifySig(p.Dev, h.proofPreimage(group, role), p.Sig) {
 		return fmt.Errorf("hello of %s: %w", p.Dev.Text(DevicePrefix), ErrBadSignature)
 	}
-	if p.Cert == nil {
+	if len(p.Cert) == 0 {
 		return nil
 	}
-	if p.Cert.Dev != p.Dev {
-		return fmt.Errorf("hello of %s: %w: another device's", p.Dev.Text(DevicePrefix), ErrBadCert)
+	c, ok := p.Vouched()
+	if !ok || c.Dev != p.Dev {
+		return fmt.Errorf("hello of %s: %w: malformed, or another device's", p.Dev.Text(DevicePrefix), ErrBadCert)
 	}
-	if err := p.Cert.Verify(); err != nil {
+	if err := c.Verify(); err != nil {
 		return fmt.Errorf("hello of %s: %w", p.Dev.Text(DevicePrefix), err)
 	}
 	return nil

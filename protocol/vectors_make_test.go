@@ -924,8 +924,8 @@ func (m *vectorMaker) meeting() {
 func (m *vectorMaker) helloCerts(h Hello, group ID, p Proof) {
 	id := Account{Seed: secretOf("seed"), Device: secretOf("device")}.Identity(group)
 	good, another := h.Prove(group, Initiator, p.Tag, id.Signer()), p
-	cert := id.Cert()
-	good.Cert, another.Cert = &cert, &cert
+	good.Vouch(id.Cert())
+	another.Vouch(id.Cert())
 	for _, c := range []struct {
 		name, about string
 		p           Proof
