@@ -98,6 +98,8 @@ func (r *room) complete(ctx context.Context, events []protocol.Verified, commit 
 // the group and may find it.
 func (r *room) gone(ctx context.Context, events []protocol.Verified) error {
 	switch kind := events[0].Header().Kind; {
+	case kind == protocol.KindDeviceRevoke:
+		return r.rotateAfter(ctx, kind)
 	case kind != protocol.KindRemove && kind != protocol.KindBan:
 		return nil
 	case len(events) > 1:

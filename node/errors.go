@@ -14,6 +14,7 @@ var (
 	ErrUnknownGroup   = errors.New("no such group")
 	ErrUnknownName    = errors.New("nobody of that name")
 	ErrUnknownMessage = errors.New("no such message here")
+	ErrUnknownDevice  = errors.New("no such device")
 	ErrUnknownInvite  = errors.New("no such invite")
 	ErrAmbiguous      = errors.New("more than one fits")
 	ErrNotAllowed     = errors.New("not allowed")

@@ -228,3 +228,19 @@ func (n *Node) Tally(group protocol.ID, more int) int {
 	}
 	return 0
 }
+
+// ChainsOf returns all events of a device that this node holds.
+func (n *Node) ChainsOf(ctx context.Context, group protocol.ID, dev protocol.Key) (out []protocol.Verified) {
+	r, _ := n.room(group)
+	for _, chain := range []protocol.Chain{protocol.Control, protocol.Messages} {
+		list, _ := r.log.Chain(ctx, dev, chain, 1, 1000)
+		out = append(out, list...)
+	}
+	return out
+}
+
+// Count returns how many events a node holds.
+func (n *Node) Count(group protocol.ID) uint64 {
+	r, _ := n.room(group)
+	return r.log.Count()
+}

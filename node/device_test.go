@@ -1,0 +1,387 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
+	dssync "github.com/ipfs/go-datastore/sync"
+
+	"github.com/p2pchat/p2pchat/node"
+	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
+)
+
+// backup returns all that a person's node writes for a new device of theirs.
+func (p *person) backup() []byte {
+	p.t.Helper()
+	var b bytes.Buffer
+	if err := p.Backup(ctx(p.t), &b); err != nil {
+		p.t.Fatalf("%s backs up: %v", p.cfg.Name, err)
+	}
+	return b.Bytes()
+}
+
+// restored starts another device of a person's from a backup.
+func (p *person) restored(backup []byte) *person {
+	p.t.Helper()
+	return start(p.t, p.cfg.Name, func(cfg *node.Config) {
+		cfg.StoreKey = protocol.Secret{1}
+		cfg.Account.Seed = p.cfg.Account.Seed // and a device secret of its own
+		if err := node.Restore(ctx(p.t), cfg.Datastore, cfg.StoreKey, bytes.NewReader(backup)); err != nil {
+			p.t.Fatalf("%s restores: %v", p.cfg.Name, err)
+		}
+	})
+}
+
+// copyOf returns what a datastore holds now, in another one.
+func copyOf(t *testing.T, ds datastore.Batching) datastore.Batching {
+	t.Helper()
+	res, err := ds.Query(t.Context(), query.Query{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := res.Rest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := dssync.MutexWrap(datastore.NewMapDatastore())
+	for _, e := range all {
+		if err := out.Put(t.Context(), datastore.RawKey(e.Key), slices.Clone(e.Value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// devices returns how many devices a person sees another have.
+func (p *person) devices(group protocol.ID, who string) int {
+	p.t.Helper()
+	if m := p.members(group)[who]; m != nil {
+		return len(m.Devices)
+	}
+	return 0
+}
+
+// forks returns who is shown as having forked.
+func (p *person) forks(group protocol.ID) (out []string) {
+	for _, g := range p.Status().Groups {
+		for _, who := range g.Forks {
+			if g.ID == group {
+				out = append(out, who.Name)
+			}
+		}
+	}
+	return out
+}
+
+// A backup makes a new device of the same person: it reads everything, speaks at once,
+// also with nobody there, and meets those who came since. The old device goes on.
+func TestARestoredProfileIsANewDevice(t *testing.T) {
+	ana, bo, cleo := start(t, "Ana"), start(t, "Bo"), start(t, "Cleo")
+	club := ana.create("club")
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	ana.send(club, "one")
+	bo.await(club, 1)
+	bo.send(club, "two")
+	ana.await(club, 2)
+	backup := ana.backup()
+	cleo.join(ana.invite(club, node.InviteOptions{})) // the backup does not know her
+	ana.send(club, "three")
+	together(t, club, 3, ana, bo, cleo)
+	ana.sleep()
+	bo.sleep()
+
+	again := ana.restored(backup)
+	if got := again.texts(club); !slices.Equal(got, []string{"one", "two"}) {
+		t.Errorf("restored, she reads %q", got)
+	}
+	again.send(club, "four") // offline
+	again.meet(cleo)
+	together(t, club, 4, again, cleo)
+	eventually(t, "Cleo sees one Ana with two devices", func() bool { return cleo.devices(club, "Ana") == 2 })
+	bo.wake()
+	bo.meet(cleo)
+	together(t, club, 4, again, bo, cleo)
+	ana.wake() // the old device was not lost after all
+	ana.meet(bo)
+	ana.send(club, "five")
+	again.send(club, "six")
+	together(t, club, 6, ana, again, bo, cleo)
+	for _, p := range []*person{ana, again, bo, cleo} {
+		if f := p.forks(club); len(f) > 0 {
+			t.Errorf("%s sees %v fork", p.cfg.Name, f)
+		}
+		lines, _, err := p.Last(ctx(t), club, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range lines {
+			if m.Kind == "text" && m.Text != "two" && m.From.Name != "Ana" {
+				t.Errorf("%s reads %q from %q", p.cfg.Name, m.Text, m.From.Name)
+			}
+		}
+	}
+	if ana.Device(club) == again.Device(club) {
+		t.Error("both have one device key")
+	}
+}
+
+// A founder's device that the genesis does not name may do what founders do, and a
+// restored profile can be backed up and restored again.
+func TestARestoredFounderRules(t *testing.T) {
+	ana, bo := start(t, "Ana"), start(t, "Bo")
+	club := ana.create("club")
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	ana.send(club, "one")
+	backup := ana.backup()
+	ana.sleep()
+	first := ana.restored(backup)
+	first.send(club, "two")
+	backup = first.backup()
+	first.sleep()
+	second := ana.restored(backup)
+	if got := second.texts(club); !slices.Equal(got, []string{"one", "two"}) {
+		t.Errorf("restored twice, she reads %q", got)
+	}
+	second.meet(bo)
+	did(t)(second.SetRole(ctx(t), club, "Bo", protocol.Admin, ""))
+	bo.sees(club, "Bo", protocol.Admin)
+	eventually(t, "Bo sees three devices", func() bool { return bo.devices(club, "Ana") == 3 })
+}
+
+// What was cut short, changed or goes on is refused as a whole.
+func TestADamagedBackupIsRefused(t *testing.T) {
+	ana := start(t, "Ana")
+	club := ana.create("club")
+	ana.send(club, "one")
+	good := ana.backup()
+	try := func(b []byte) error {
+		return node.Restore(ctx(t), dssync.MutexWrap(datastore.NewMapDatastore()), protocol.Secret{1}, bytes.NewReader(b))
+	}
+	if err := try(good); err != nil {
+		t.Fatal(err)
+	}
+	for cut := 0; cut < len(good); cut += 1 + len(good)/50 {
+		if err := try(good[:cut]); !errors.Is(err, node.ErrBadBackup) {
+			t.Errorf("cut at %d of %d: %v", cut, len(good), err)
+		}
+	}
+	if err := try(append(bytes.Clone(good), 0)); !errors.Is(err, node.ErrBadBackup) {
+		t.Errorf("with more behind: %v", err)
+	}
+	if err := try([]byte{0xff, 0xff, 0xff, 0xff}); !errors.Is(err, node.ErrBadBackup) {
+		t.Errorf("an item of 4 GiB: %v", err)
+	}
+	ds := dssync.MutexWrap(datastore.NewMapDatastore())
+	if err := node.Restore(ctx(t), ds, protocol.Secret{1}, bytes.NewReader(good)); err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Restore(ctx(t), ds, protocol.Secret{1}, bytes.NewReader(good)); !errors.Is(err, node.ErrConfig) {
+		t.Errorf("into one that is not empty: %v", err)
+	}
+}
+
+// FuzzRestore feeds strangers' bytes to a restore.
+func FuzzRestore(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 1, 0xa0})
+	f.Add([]byte{0, 0, 0, 5, 0xa2, 1, 6, 11, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		_ = node.Restore(context.Background(), dssync.MutexWrap(datastore.NewMapDatastore()), protocol.Secret{}, io.LimitReader(bytes.NewReader(b), 1<<16))
+	})
+}
+
+// Two that run from copies of one profile sign two events for one place. Everybody is
+// told, nothing is lost, and each goes on as a device of its own.
+func TestACopyIsShownAndBecomesAnotherDevice(t *testing.T) {
+	ana, bo := start(t, "Ana"), start(t, "Bo")
+	club := ana.create("club")
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	ana.send(club, "one")
+	together(t, club, 1, ana, bo)
+	bo.sleep()
+	ana.sleep()
+	ds := copyOf(t, ana.cfg.Datastore)
+	twin := start(t, "Ana", func(cfg *node.Config) { *cfg = ana.cfg; cfg.Datastore = ds })
+	ana.wake()
+	if ana.Device(club) != twin.Device(club) {
+		t.Fatal("the test made no copy")
+	}
+	ana.send(club, "from the original")
+	twin.send(club, "from the copy")
+	ana.sleep() // two hosts of one peer id cannot be told apart
+	bo.wake()
+	bo.meet(twin)
+	together(t, club, 2, bo, twin)
+	twin.sleep()
+	ana.wake()
+	bo.meet(ana)
+	together(t, club, 3, bo, ana)
+	for _, p := range []*person{bo, ana} {
+		eventually(t, p.cfg.Name+" is shown the fork", func() bool { return slices.Equal(p.forks(club), []string{"Ana"}) })
+	}
+	ana.send(club, "as another device")
+	together(t, club, 4, bo, ana)
+	eventually(t, "Bo sees two devices of Ana's", func() bool { return bo.devices(club, "Ana") == 2 })
+	ana.sleep()
+	twin.wake()
+	bo.meet(twin)
+	twin.send(club, "as yet another")
+	together(t, club, 5, bo, twin)
+	eventually(t, "Bo sees three devices of Ana's", func() bool { return bo.devices(club, "Ana") == 3 })
+	twin.sleep()
+	ana.wake()
+	bo.meet(ana)
+	together(t, club, 5, bo, ana)
+	mine, err := ana.Devices(ctx(t), club)
+	if err != nil || len(mine) != 3 || !slices.ContainsFunc(mine, func(d node.Device) bool { return d.Forked && !d.Me }) {
+		t.Errorf("her devices: %+v, %v", mine, err)
+	}
+}
+
+// A store that was put back does not use a place of its chain again once it hears of
+// what it said since.
+func TestAStoreThatWasPutBackBecomesAnotherDevice(t *testing.T) {
+	ana, bo := start(t, "Ana"), start(t, "Bo")
+	club := ana.create("club")
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	ana.send(club, "one")
+	together(t, club, 1, ana, bo)
+	ana.sleep()
+	earlier := copyOf(t, ana.cfg.Datastore)
+	ana.wake()
+	bo.meet(ana)
+	ana.send(club, "two")
+	together(t, club, 2, ana, bo)
+	before := ana.Device(club)
+	ana.sleep()
+	ana.cfg.Datastore = earlier
+	ana.wake()
+	if ana.Device(club) != before {
+		t.Fatal("the test put nothing back")
+	}
+	ana.meet(bo)
+	together(t, club, 2, ana, bo)
+	if ana.Device(club) == before {
+		t.Error("it goes on as the same device")
+	}
+	ana.send(club, "three")
+	together(t, club, 3, ana, bo)
+	if f := bo.forks(club); len(f) > 0 {
+		t.Errorf("%v forked", f)
+	}
+	after := ana.Device(club)
+	ana.sleep()
+	ana.wake()
+	if ana.Device(club) != after {
+		t.Error("after a restart it is yet another device")
+	}
+}
+
+// An account over an emptied store is a new device, and comes back by an invite.
+func TestAnEmptiedStoreIsANewDevice(t *testing.T) {
+	ana, bo := start(t, "Ana"), start(t, "Bo")
+	club := ana.create("club")
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	bo.send(club, "one")
+	together(t, club, 1, ana, bo)
+	before := bo.Device(club)
+	bo.reinstall()
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	if bo.Device(club) == before {
+		t.Error("it took the old device's key, whose places are used")
+	}
+	bo.send(club, "two")
+	together(t, club, 2, ana, bo)
+	if f := ana.forks(club); len(f) > 0 {
+		t.Errorf("%v forked", f)
+	}
+}
+
+// Whoever lost a laptop revokes it from what was restored. What is said then, the
+// laptop cannot read, though it gets every byte.
+func TestALostDeviceIsRevoked(t *testing.T) {
+	ana, bo := start(t, "Ana"), start(t, "Bo")
+	club := ana.create("club")
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	ana.send(club, "one")
+	together(t, club, 1, ana, bo)
+	backup := ana.backup()
+	laptop, lost := ana, ana.Device(club)
+	laptop.sleep()
+	again := ana.restored(backup)
+	again.meet(bo)
+	again.send(club, "it is gone")
+	together(t, club, 2, again, bo)
+	did(t)(again.RevokeDevice(ctx(t), club, lost))
+	eventually(t, "Bo counts one device", func() bool { return bo.devices(club, "Ana") == 1 })
+	epoch, ok := again.Usable(club)
+	if !ok {
+		t.Fatal("no epoch after the revocation")
+	}
+	eventually(t, "Bo uses the epoch without the laptop", func() bool { e, ok := bo.Usable(club); return ok && e == epoch })
+	bo.send(club, "the thief cannot read this")
+	together(t, club, 3, again, bo)
+
+	laptop.wake()
+	if _, err := laptop.Send(ctx(t), club, "from the thief"); err != nil {
+		t.Fatal(err) // it has not heard
+	}
+	for _, dev := range []protocol.Key{again.Device(club), bo.Device(club)} {
+		for _, v := range bo.ChainsOf(ctx(t), club, dev) {
+			laptop.Ingest(club, v)
+		}
+	}
+	eventually(t, "the laptop has every byte", func() bool { return laptop.Count(club) >= bo.Count(club) })
+	for _, text := range laptop.texts(club) {
+		if strings.Contains(text, "cannot read") {
+			t.Errorf("the laptop reads %q", text)
+		}
+	}
+	laptop.meet(bo)
+	bo.send(club, "nor this")
+	together(t, club, 4, again, bo)
+	if got := bo.texts(club); slices.Contains(got, "from the thief") {
+		t.Errorf("Bo reads %q", got)
+	}
+	if err := errOf(laptop.Send(ctx(t), club, "more")); !errors.Is(err, node.ErrNotAllowed) {
+		t.Errorf("the laptop speaks on: %v", err)
+	}
+	if err := errOf(again.RevokeDevice(ctx(t), club, lost)); !errors.Is(err, node.ErrNothing) {
+		t.Errorf("revoked twice: %v", err)
+	}
+	if err := errOf(again.RevokeDevice(ctx(t), club, again.Device(club))); !errors.Is(err, node.ErrNotAllowed) {
+		t.Errorf("this one: %v", err)
+	}
+	if err := errOf(again.RevokeDevice(ctx(t), club, bo.Device(club))); !errors.Is(err, node.ErrUnknownDevice) {
+		t.Errorf("another's: %v", err)
+	}
+}
+
+func errOf[T any](_ T, err error) error { return err }
+
+// A node's store opens with its key only.
+func TestAStoreKeyIsItsProfiles(t *testing.T) {
+	ana := start(t, "Ana", func(cfg *node.Config) { cfg.StoreKey = protocol.Secret{7} })
+	ana.sleep()
+	other := ana.cfg
+	other.StoreKey = protocol.Secret{8}
+	if _, err := node.New(ctx(t), other); !errors.Is(err, storage.ErrWrongKey) {
+		t.Errorf("another profile's key: %v", err)
+	}
+}
+
+// together waits until all have count texts, and compares them.
+func together(t *testing.T, group protocol.ID, count int, all ...*person) {
+	t.Helper()
+	for _, p := range all {
+		p.await(group, count)
+	}
+	agree(t, group, count, all...)
+}
