@@ -144,8 +144,8 @@ func seniorTo(rank protocol.Rank) protocol.Rank {
 	return protocol.Founder
 }
 
-// aside makes the sealed text of an act, nil where there is none.
-func aside(text string, most int) (*protocol.Aside, error) {
+// sealedText makes the sealed text of an act, nil where there is none.
+func sealedText(text string, most int) (*protocol.Aside, error) {
 	switch {
 	case text == "":
 		return nil, nil
@@ -158,7 +158,7 @@ func aside(text string, most int) (*protocol.Aside, error) {
 }
 
 func reason(text string) (*protocol.Aside, error) {
-	a, err := aside(text, reasonMost)
+	a, err := sealedText(text, reasonMost)
 	if err != nil {
 		return nil, fmt.Errorf("the reason: %w", err)
 	}

@@ -90,11 +90,7 @@ func (r *room) lobby(v protocol.Verified) (protocol.Secret, bool) {
 	if s, ok := r.lobbies[v.ID()]; ok {
 		return s, true
 	}
-	ep := r.keys.ByTag(v.Header().Epoch)
-	if ep == nil {
-		return protocol.Secret{}, false
-	}
-	aside, err := ep.OpenAside(v)
+	aside, err := r.aside(v)
 	if err != nil || aside.Lobby.IsZero() {
 		return protocol.Secret{}, false
 	}

@@ -66,12 +66,16 @@ func crowdOf(b *testing.B, members int) (Config, protocol.ID) {
 	n.rooms[group].grants = rate.NewLimiter(rate.Inf, 1)
 	in := n.rooms[group].openInvites()[0]
 	var last *storage.Commit
+	box, err := protocol.NewBoxKey(true)
+	if err != nil {
+		b.Fatal(err)
+	}
 	for range members - 1 {
 		who, err := protocol.NewAccount(rand.Reader)
 		if err != nil {
 			b.Fatal(err)
 		}
-		request, _, err := link.Request(who.Identity(group), "somebody", rand.Reader)
+		request, err := link.Request(who.Identity(group), box, "somebody", "", rand.Reader)
 		if err != nil {
 			b.Fatal(err)
 		}

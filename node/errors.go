@@ -32,6 +32,8 @@ var (
 	// ErrElsewhere says that who was reached may not admit by an invitation: only who
 	// made it, or somebody more senior.
 	ErrElsewhere = errors.New("who was reached may not admit by this invitation")
+	// ErrQuestion says that an invitation asks a question, and that there is no answer.
+	ErrQuestion = errors.New("the invitation asks a question")
 	// ErrNothing says that an act would change nothing.
 	ErrNothing = errors.New("nothing to do")
 	// ErrListen says that an address cannot be listened on.

@@ -214,7 +214,11 @@ func (o *outsider) admit(p *person, text, name string) *insider {
 	if lobby.Tag != h.LobbyTag(link.Lobby(), protocol.Responder) {
 		o.t.Fatal("the admitter does not know the lobby")
 	}
-	request, box, err := link.Request(in.me, name, rand.Reader)
+	box, err := protocol.NewBoxKey(true)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	request, err := link.Request(in.me, box, name, "", rand.Reader)
 	if err != nil {
 		o.t.Fatal(err)
 	}

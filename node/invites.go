@@ -38,6 +38,7 @@ func (r *room) inviteInfo(v protocol.Verified, live bool) InviteInfo {
 		ID: v.ID(), By: r.authorOf(v.ID()), Rank: body.Rank, Made: protocol.Time(v.Header().HLC), Uses: body.Uses,
 		Used: r.current().Admissions(v.ID()), Approve: body.Approve, IssuerAdmits: body.IssuerAdmits, State: "open",
 	}
+	i.Question, _ = r.asideText(v)
 	if body.Expiry != 0 {
 		i.Expiry = time.Unix(int64(min(body.Expiry, protocol.MaxHLC)), 0)
 	}

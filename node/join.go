@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -28,6 +30,13 @@ func (n *Node) Invite(ctx context.Context, group protocol.ID, o InviteOptions) (
 		return "", err
 	}
 	link := protocol.Link{Group: group, Seed: seed, Addrs: n.linkAddrs()}
+	aside := &protocol.Aside{Lobby: link.Lobby()}
+	if o.Question != "" {
+		if err := ask(&link, aside, o.Question); err != nil {
+			return "", fmt.Errorf("invite: %w", err)
+		}
+		o.Approve = true
+	}
 	if o.Rank == 0 {
 		o.Rank = protocol.Member
 	}
@@ -36,7 +45,7 @@ func (n *Node) Invite(ctx context.Context, group protocol.ID, o InviteOptions) (
 	}
 	body := &protocol.Invite{Key: link.PublicKey(), Rank: o.Rank, Expiry: uint64(n.now().Add(o.Expiry).Unix()), Uses: o.Uses, Approve: o.Approve, IssuerAdmits: o.IssuerAdmits}
 	r.mu.Lock()
-	v, commit, err := r.issue(protocol.KindInvite, body, &protocol.Aside{Lobby: link.Lobby()})
+	v, commit, err := r.issue(protocol.KindInvite, body, aside)
 	r.mu.Unlock()
 	if err != nil {
 		return "", fmt.Errorf("invite: %w", err)
@@ -45,6 +54,19 @@ func (n *Node) Invite(ctx context.Context, group protocol.ID, o InviteOptions) (
 		return "", fmt.Errorf("invite: %w", err)
 	}
 	return link.Text(), nil
+}
+
+// ask has a link and what is sealed beside its invite ask a question.
+func ask(link *protocol.Link, aside *protocol.Aside, question string) error {
+	if !utf8.ValidString(question) || strings.ContainsAny(question, "\r\n") {
+		return fmt.Errorf("%w: a question is one line", ErrNotText)
+	}
+	seed, err := protocol.NewSecret(rand.Reader)
+	if err != nil {
+		return err
+	}
+	aside.Text, aside.Ask = question, seed
+	return link.Ask(question, seed)
 }
 
 // linkAddrs returns up to four of this node's addresses for a link: what others can
@@ -61,6 +83,9 @@ func (n *Node) linkAddrs() [][]byte {
 
 // JoinOptions shape how somebody asks to be admitted.
 type JoinOptions struct {
+	// Answer is to the question that the link asks, at most 500 bytes. Who may admit
+	// reads it, and no other holder of the link.
+	Answer string
 	// NoWait returns ErrApproval as soon as a person has to approve, rather than wait
 	// for that.
 	NoWait bool
@@ -88,6 +113,9 @@ func (n *Node) JoinWith(ctx context.Context, text string, o JoinOptions) (protoc
 	if r, err := n.room(link.Group); err == nil && r.stillIn(ctx) {
 		return link.Group, nil
 	}
+	if err := checkAnswer(link, o.Answer); err != nil {
+		return protocol.ID{}, err
+	}
 	j := &joining{n: n, link: link, o: o, asked: make(map[peer.ID]time.Time), requests: make(map[[32]byte]ownRequest)}
 	j.seekAdmitters()
 	stop := n.disc.seek(protocol.DHTKey(link.Lobby()))
@@ -108,6 +136,19 @@ func (n *Node) JoinWith(ctx context.Context, text string, o JoinOptions) (protoc
 			return protocol.ID{}, j.gaveUp(ctx.Err())
 		}
 	}
+}
+
+// checkAnswer says whether an answer is what a link asks for.
+func checkAnswer(link protocol.Link, answer string) error {
+	switch {
+	case link.Question != "" && answer == "":
+		return fmt.Errorf("%w: %q", ErrQuestion, link.Question)
+	case link.Question == "" && answer != "":
+		return fmt.Errorf("%w: there is an answer, and the invitation asks nothing", ErrQuestion)
+	case len(answer) > protocol.MaxAnswerSize:
+		return fmt.Errorf("the answer: %w: %d bytes, at most %d", ErrTooLarge, len(answer), protocol.MaxAnswerSize)
+	}
+	return nil
 }
 
 // joining is one attempt to join. Two may run at once in a node.
@@ -212,7 +253,11 @@ func (j *joining) request(tag [32]byte) (ownRequest, error) {
 	if r, ok := j.requests[tag]; ok {
 		return r, nil
 	}
-	request, box, err := j.link.Request(j.n.identity(j.link.Group, tag), j.n.displayName(), rand.Reader)
+	box, err := protocol.NewBoxKey(true)
+	if err != nil {
+		return ownRequest{}, err
+	}
+	request, err := j.link.Request(j.n.identity(j.link.Group, tag), box, j.n.displayName(), j.o.Answer, rand.Reader)
 	if err == nil {
 		j.requests[tag] = ownRequest{request, box}
 	}

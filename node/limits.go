@@ -133,9 +133,9 @@ const (
 	requestsMost = 256
 	// requestFor is how long a request waits: as long as an invite lasts by default.
 	requestFor = 7 * 24 * time.Hour
-	// requestFresh is how long a request stands for those that follow it, so that who
-	// asks again and again costs no write each time.
-	requestFresh = time.Hour
+	// requestFresh is how long what is stored of a request stands for those that follow
+	// it, so that who asks again and again costs no write each time.
+	requestFresh = time.Minute
 	// deniedFor is how long a person's no stands for who asks again by the same
 	// invite: long enough that nobody is nagged, short enough for a mistake.
 	deniedFor = 10 * time.Minute

@@ -70,6 +70,7 @@ type InviteInfo struct {
 	Approve bool
 	// IssuerAdmits says that only who made it admits by it.
 	IssuerAdmits bool
+	Question     string // what who asks has to answer; empty where it cannot be read
 	State        string // "open", "expired", "used up", "revoked", "undone"
 }
 
@@ -85,6 +86,8 @@ type Request struct {
 	Rank         protocol.Rank
 	Asked        time.Time
 	State        string // "waiting", "approved", "denied"
+	Question     string // that the invitation asks
+	Answer       string // to it: a stranger's words
 	BannedBefore bool   // they are banned: approving needs an unban first
 }
 

@@ -22,15 +22,10 @@ type heldRequest struct {
 	Denied  int64       `cbor:"7,keyasint,omitempty"` // when a person said no; 0 if nobody did
 
 	parsed protocol.JoinRequest
+	stored time.Time // when it was last written, in this run
 }
 
 func (h *heldRequest) asked() time.Time { return time.UnixMilli(h.Asked) }
-
-// same says whether another request is this question again, as who waits asks it every
-// few seconds.
-func (h *heldRequest) same(in openInvite, q protocol.JoinRequest) bool {
-	return h.Invite == in.id && h.parsed.Name == q.Name
-}
 
 // Requests returns who asked this node to be admitted and needs a person's yes, the
 // oldest first. Other nodes that may admit have lists of their own.
@@ -43,19 +38,35 @@ func (n *Node) Requests(group protocol.ID) ([]Request, error) {
 	defer r.mu.Unlock()
 	var out []Request
 	for root, h := range r.acts.requests {
-		q := Request{
-			Person: Person{root, h.parsed.Name}, Invite: h.Invite, Rank: protocol.NoRank, Asked: h.asked(),
-			State: r.stateOf(root, h), BannedBefore: len(r.current().Banned(root)) > 0,
-		}
-		if _, c, ok := r.set.Get(h.Invite); ok {
-			q.Rank = c.(*protocol.Invite).Rank
-		}
 		if r.n.now().Sub(h.asked()) < requestFor {
+			q := r.describeRequest(h.Invite, h.parsed)
+			q.Asked, q.State = h.asked(), r.stateOf(root, h)
 			out = append(out, q)
 		}
 	}
 	slices.SortFunc(out, func(a, b Request) int { return cmp.Or(a.Asked.Compare(b.Asked), a.Key.Compare(b.Key)) })
 	return out, nil
+}
+
+// describeRequest says who asks by which invite. The caller holds mu.
+func (r *room) describeRequest(invite protocol.ID, q protocol.JoinRequest) Request {
+	root := q.Cert.Root
+	out := Request{
+		Person: Person{root, q.Name}, Invite: invite, Rank: protocol.NoRank, BannedBefore: len(r.current().Banned(root)) > 0,
+	}
+	v, c, ok := r.set.Get(invite)
+	in, is := c.(*protocol.Invite)
+	if !ok || !is {
+		return out
+	}
+	out.Rank = in.Rank
+	if aside, err := r.aside(v); err == nil {
+		out.Question = aside.Text
+		if out.Answer, err = q.OpenAnswer(r.group, aside.Ask); err != nil {
+			r.n.log.Warn("an answer that does not open", "err", err)
+		}
+	}
+	return out
 }
 
 // stateOf says what became of a request. The caller holds mu.
@@ -187,8 +198,11 @@ func (r *room) hold(ctx context.Context, in openInvite, q protocol.JoinRequest) 
 				return &protocol.RefusedError{Code: protocol.RefusedDenied}
 			}
 		case "waiting":
-			if old.same(in, q) && now.Sub(old.asked()) < requestFresh {
+			if old.Invite == in.id {
 				h.Asked = old.Asked
+			}
+			if old.Invite == in.id && now.Sub(old.stored) < requestFresh {
+				h.stored = old.stored
 				r.acts.requests[root] = h
 				return &protocol.RefusedError{Code: protocol.RefusedApproval}
 			}
@@ -241,6 +255,7 @@ func (r *room) keepRequest(ctx context.Context, h *heldRequest) error {
 	if err := r.n.store.Put(ctx, requestSpace(r.group), root.Text(""), b); err != nil {
 		return err
 	}
+	h.stored = r.n.now()
 	r.acts.requests[root] = h
 	return nil
 }

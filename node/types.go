@@ -102,6 +102,9 @@ type InviteOptions struct {
 	Rank   protocol.Rank // what who joins becomes; 0 is protocol.Member
 	Expiry time.Duration // 0 is a week
 	Uses   uint32        // 0 is any number
+	// Question is what everybody who asks has to answer, at most 200 bytes on one line.
+	// The answer is for the person who approves.
+	Question string
 	// Approve has a person say yes to everybody who asks.
 	Approve bool
 	// IssuerAdmits has only who invites admit: Uses is exact then, and nobody joins

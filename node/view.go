@@ -320,12 +320,17 @@ func (r *room) demotes(remove protocol.ID, target protocol.Key) bool {
 
 // asideText opens the text beside a control event. The caller holds mu.
 func (r *room) asideText(v protocol.Verified) (string, bool) {
+	a, err := r.aside(v)
+	return a.Text, err == nil
+}
+
+// aside opens what is sealed beside a control event. The caller holds mu.
+func (r *room) aside(v protocol.Verified) (protocol.Aside, error) {
 	ep := r.keys.ByTag(v.Header().Epoch)
 	if ep == nil {
-		return "", false
+		return protocol.Aside{}, ErrNoKey
 	}
-	a, err := ep.OpenAside(v)
-	return a.Text, err == nil
+	return ep.OpenAside(v)
 }
 
 // person returns who a device's owner is, in the group or not. The caller holds mu.

@@ -139,8 +139,9 @@ type Unknown struct{ Raw cbor.RawMessage }
 
 // Aside is the sealed text beside a control event.
 type Aside struct {
-	Text  string `cbor:"1,keyasint,omitempty"` // a name, topic, rule or reason
+	Text  string `cbor:"1,keyasint,omitempty"` // a name, topic, rule, reason or question
 	Lobby Secret `cbor:"3,keyasint,omitzero"`  // an invite's lobby secret, for who admits
+	Ask   Secret `cbor:"5,keyasint,omitzero"`  // seed of the key that answers to an invite's question are sealed to
 }
 
 // controlBody is the body of a control event.

@@ -26,6 +26,11 @@ type Link struct {
 	Seed  Secret
 	Flags uint8
 	Addrs [][]byte // up to four multiaddrs in binary form, each ending in a peer id
+
+	// Question is what who joins has to answer, and AnswerTo the key that the answer
+	// is sealed to; both or neither.
+	Question string
+	AnswerTo [32]byte
 }
 
 // wireLink is the encoding of a Link, before base32 and behind a checksum.
@@ -35,6 +40,9 @@ type wireLink struct {
 	Seed  [32]byte `cbor:"5,keyasint"`
 	Flags uint8    `cbor:"6,keyasint,omitzero"`
 	Addrs [][]byte `cbor:"8,keyasint,omitempty"`
+
+	Question string   `cbor:"10,keyasint,omitempty"`
+	AnswerTo [32]byte `cbor:"12,keyasint,omitzero"`
 }
 
 const linkSumLen = 4
@@ -46,7 +54,9 @@ func linkSum(b []byte) []byte {
 
 // Text returns the link as one word.
 func (l Link) Text() string {
-	b := marshal(wireLink{V: Version, Group: l.Group, Seed: l.Seed, Flags: l.Flags, Addrs: l.Addrs})
+	b := marshal(wireLink{
+		V: Version, Group: l.Group, Seed: l.Seed, Flags: l.Flags, Addrs: l.Addrs, Question: l.Question, AnswerTo: l.AnswerTo,
+	})
 	return LinkScheme + base32Lower.EncodeToString(append(linkSum(b), b...))
 }
 
@@ -74,8 +84,10 @@ func ParseLink(text string) (Link, error) {
 		return Link{}, fmt.Errorf("%w: version %d: %w", ErrBadLink, w.V, ErrUnknownCritical)
 	case w.Group.IsZero() || w.Seed == [32]byte{} || len(w.Addrs) > MaxLinkAddrs:
 		return Link{}, fmt.Errorf("%w: a field is missing or too long", ErrBadLink)
+	case len(w.Question) > MaxQuestionSize || (w.Question == "") != (w.AnswerTo == [32]byte{}):
+		return Link{}, fmt.Errorf("%w: a question that is too long, or without a key for the answer", ErrBadLink)
 	}
-	return Link{Group: w.Group, Seed: w.Seed, Flags: w.Flags, Addrs: w.Addrs}, nil
+	return Link{Group: w.Group, Seed: w.Seed, Flags: w.Flags, Addrs: w.Addrs, Question: w.Question, AnswerTo: w.AnswerTo}, nil
 }
 
 // InviteKey is the signing key that a link's seed derives.
@@ -120,6 +132,7 @@ type JoinRequest struct {
 	Box    []byte    `cbor:"9,keyasint"`            // hybrid HPKE key for the welcome, used once
 	Name   string    `cbor:"10,keyasint,omitempty"` // how the newcomer calls itself
 	Sig    Signature `cbor:"11,keyasint"`           // by the device, over all of it
+	Answer []byte    `cbor:"12,keyasint,omitempty"` // to the link's question, sealed: see [JoinRequest.OpenAnswer]
 }
 
 func (r JoinRequest) preimage(group ID) []byte {
@@ -127,20 +140,23 @@ func (r JoinRequest) preimage(group ID) []byte {
 	return slices.Concat([]byte("p2pchat/1 request"), group[:], marshal(r))
 }
 
-// Request makes a join request by an identity, and the key its welcome is for.
-func (l Link) Request(id Identity, name string, random io.Reader) (JoinRequest, BoxKey, error) {
-	box, err := NewBoxKey(true)
-	if err != nil {
-		return JoinRequest{}, BoxKey{}, err
-	}
+// Request makes a join request by an identity. The welcome will be sealed to box, a key
+// for this request alone; an answer is to the link's question, if it asks one.
+func (l Link) Request(id Identity, box BoxKey, name, answer string, random io.Reader) (JoinRequest, error) {
 	r := JoinRequest{V: Version, Invite: l.PublicKey(), Cert: id.Cert(), Box: box.Public(), Name: name}
+	if answer != "" {
+		var err error
+		if r.Answer, err = l.sealAnswer(id.Dev(), answer); err != nil {
+			return JoinRequest{}, err
+		}
+	}
 	if _, err := io.ReadFull(random, r.Proof.Nonce[:]); err != nil {
-		return JoinRequest{}, BoxKey{}, err
+		return JoinRequest{}, err
 	}
 	pre := joinPreimage(l.Group, r.Invite, r.Cert.Root, r.Cert.Dev, r.Proof.Nonce)
 	r.Proof.RootSig, r.Proof.DevSig, r.Proof.InviteSig = sign(id.root, pre), sign(id.dev, pre), sign(l.InviteKey(), pre)
 	r.Sig = sign(id.dev, r.preimage(l.Group))
-	return r, box, nil
+	return r, nil
 }
 
 // Encode returns the request's bytes.
@@ -155,6 +171,9 @@ func ParseJoinRequest(group ID, data []byte) (JoinRequest, error) {
 	}
 	if r.V != Version || len(r.Name) > MaxNameSize || !utf8.ValidString(r.Name) {
 		return r, fmt.Errorf("join request: %w", malformed("version or name"))
+	}
+	if len(r.Answer) > maxAnswerBox {
+		return r, fmt.Errorf("join request: the answer: %w", ErrTooLarge)
 	}
 	if err := r.Cert.Verify(); err != nil {
 		return r, fmt.Errorf("join request: %w", err)

@@ -62,6 +62,11 @@ const (
 	MaxLinkAddrs = 4
 	// MaxLinkSize bounds the text of a link in characters.
 	MaxLinkSize = 2 << 10
+	// MaxQuestionSize bounds an invite's question in bytes: a line, and it is in the
+	// link, which stays scannable.
+	MaxQuestionSize = 200
+	// MaxAnswerSize bounds the answer in bytes: some lines. Strangers write it.
+	MaxAnswerSize = 500
 	// MaxWelcomeEpochs bounds the epochs a welcome hands over: the live heads.
 	MaxWelcomeEpochs = 16
 	// MaxWelcomeSecrets bounds the rendezvous secrets a welcome hands over.

@@ -16,7 +16,7 @@ func TestLimitsAreTheSpecifications(t *testing.T) {
 		"MaxWantChunks": MaxWantChunks, "MaxWantEpochs": MaxWantEpochs, "MaxRecordSize": MaxRecordSize, "MaxRecordType": MaxRecordType, "MaxLinkAddrs": MaxLinkAddrs, "MaxReportBoxes": MaxReportBoxes, "MaxReportedSize": MaxReportedSize, "MaxReasonSize": MaxReasonSize, "MaxLinkSize": MaxLinkSize, "MaxWelcomeEpochs": MaxWelcomeEpochs,
 		"MaxWelcomeSecrets": MaxWelcomeSecrets, "MaxWelcomeAddrs": MaxWelcomeAddrs, "MaxFrameSize": MaxFrameSize, "MaxFrontier": MaxFrontier,
 		"MaxHelloTags": MaxHelloTags, "MaxExtensions": MaxExtensions, "MaxHLC": MaxHLC, "MaxSeq": MaxSeq,
-		"MaxClockSkew": uint64(MaxClockSkew.Milliseconds()),
+		"MaxQuestionSize": MaxQuestionSize, "MaxAnswerSize": MaxAnswerSize, "MaxClockSkew": uint64(MaxClockSkew.Milliseconds()),
 	}
 	spec, err := os.ReadFile("../docs/spec/p2pchat-1.md")
 	if err != nil {

@@ -820,6 +820,9 @@ func (m *vectorMaker) joining() {
 		for _, a := range l.Addrs {
 			f.set("addr", a)
 		}
+		if l.Question != "" {
+			f.set("question", l.Question).set("answer_to", l.AnswerTo[:])
+		}
 		f.set("invite_key_seed", l.InviteKey().Seed()).set("invite_key", l.PublicKey()).set("lobby", l.Lobby()).expect(nil)
 	}
 	link("plain", "A link without addresses, the invite key (an Ed25519 seed) and the lobby secret that its seed derives.", l)
@@ -838,6 +841,14 @@ func (m *vectorMaker) joining() {
 	bad("scheme", "Another scheme.", "https:"+good[len(LinkScheme):])
 	raw := marshal(wireLink{V: 2, Group: l.Group, Seed: l.Seed})
 	bad("version", "Version 2, with a good checksum.", LinkScheme+base32Lower.EncodeToString(append(linkSum(raw), raw...)))
+	asks := l
+	w.must(asks.Ask("Where did we meet?", secretOf("ask")))
+	link("question", "A link that asks a question, with the key that answers are sealed to.", asks)
+	m.joinAnswers(w, asks)
+	raw = marshal(wireLink{V: 1, Group: l.Group, Seed: l.Seed, Question: "Where did we meet?"})
+	bad("question", "A question without a key for the answer.", LinkScheme+base32Lower.EncodeToString(append(linkSum(raw), raw...)))
+	raw = marshal(wireLink{V: 1, Group: l.Group, Seed: l.Seed, Question: strings.Repeat("?", MaxQuestionSize+1), AnswerTo: asks.AnswerTo})
+	bad("long-question", "A question of 201 bytes.", LinkScheme+base32Lower.EncodeToString(append(linkSum(raw), raw...)))
 	raw = marshal(wireLink{V: 1, Group: l.Group, Seed: l.Seed, Addrs: [][]byte{{1}, {2}, {3}, {4}, {5}}})
 	bad("addresses", "Five addresses.", LinkScheme+base32Lower.EncodeToString(append(linkSum(raw), raw...)))
 	upper := m.add("link-upper-case", "link", "QR codes carry upper case. The link's own form is lower case.").set("text", good)
@@ -869,6 +880,10 @@ func (m *vectorMaker) joining() {
 	x.Name = strings.Repeat("x", MaxNameSize+1)
 	x.Sig = sign(bob.id.dev, x.preimage(w.group))
 	badReq("long-name", "A name of 129 bytes.", w.group, x.Encode())
+	x = r
+	x.Answer = make([]byte, maxAnswerBox+1)
+	x.Sig = sign(bob.id.dev, x.preimage(w.group))
+	badReq("long-answer", "A sealed answer of 561 bytes.", w.group, x.Encode())
 
 	wel := Welcome{Grant: ID{3}, Epochs: []EpochSecret{{Epoch: ID{5}, E: secretOf("E")}, {Epoch: ID{6}, Step: 2, S: secretOf("S")}}, Secrets: []Secret{secretOf("N")}, Addrs: withAddr.Addrs, Name: "Hiking club"}
 	sealed, err := wel.Seal(w.group, r, w.ana.id.Signer())
@@ -890,6 +905,31 @@ func (m *vectorMaker) joining() {
 	again, err := Welcome{Grant: ID{3}}.Seal(w.group, r, w.ana.id.Signer())
 	w.must(err)
 	welcome("welcome-bad-empty", "A welcome without epochs and secrets.", w.group, again)
+}
+
+// joinAnswers are to the question of a link.
+func (m *vectorMaker) joinAnswers(w *world, l Link) {
+	bob := w.someone("answerer")
+	answer := func(name, about string, to Link, seed Secret, plain []byte) {
+		box, err := sealBox(false, to.AnswerTo[:], joinAnswerInfo(to.Group, to.PublicKey(), bob.dev()), plain)
+		w.must(err)
+		text, err := JoinRequest{Invite: l.PublicKey(), Cert: bob.id.Cert(), Answer: box}.OpenAnswer(l.Group, seed)
+		f := m.add(name, "answer", about).set("group", l.Group).set("invite", l.PublicKey()).set("dev", bob.dev()).
+			set("seed", seed).set("answer_to", to.AnswerTo[:]).set("box", box)
+		if err == nil {
+			f.set("info", joinAnswerInfo(l.Group, l.PublicKey(), bob.dev())).set("plain", plain).set("answer", text)
+		}
+		f.expect(err)
+	}
+	seed := secretOf("ask")
+	answer("answer", "An answer to an invitation's question: padded, and sealed by X25519 HPKE to the key in the link (sealing is random).", l, seed, pad([]byte("on the Säntis")))
+	answer("answer-bad-seed", "With the seed of another invite.", l, secretOf("another"), pad([]byte("on the Säntis")))
+	other := l
+	other.Group = ID{1}
+	answer("answer-bad-group", "Sealed in another group.", other, seed, pad([]byte("on the Säntis")))
+	answer("answer-bad-padding", "Not padded.", l, seed, []byte("on the Säntis"))
+	answer("answer-bad-long", "501 bytes.", l, seed, pad(bytes.Repeat([]byte("x"), MaxAnswerSize+1)))
+	answer("answer-bad-text", "Not UTF-8.", l, seed, pad([]byte("\xff")))
 }
 
 func (m *vectorMaker) meeting() {

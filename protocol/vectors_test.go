@@ -222,7 +222,7 @@ func TestVectorsAreCurrent(t *testing.T) {
 		}
 		made[v.name] = true
 		old, err := os.ReadFile(path)
-		sealed := v.get("type") == "wrap" || v.get("type") == "chunk" || v.get("type") == "report" || v.get("type") == "welcome" || v.get("type") == "keys"
+		sealed := v.get("type") == "wrap" || v.get("type") == "chunk" || v.get("type") == "report" || v.get("type") == "welcome" || v.get("type") == "answer" || v.get("type") == "keys"
 		switch {
 		case err == nil && (sealed || bytes.Equal(old, v.file())):
 		case *update:
@@ -270,6 +270,7 @@ var vectorChecks = map[string]func(v *vector) error{
 	"padme":        checkPadmeVector,
 	"link":         checkLinkVector,
 	"join-request": checkJoinVector,
+	"answer":       checkAnswerVector,
 	"welcome":      checkWelcomeVector,
 	"hello":        checkHelloVector,
 	"nearby":       checkNearbyVector,
@@ -688,9 +689,30 @@ func checkLinkVector(v *vector) error {
 			v.t.Errorf("%s: address %d", v.name, i)
 		}
 	}
+	if v.has("question") {
+		v.want("question", l.Question)
+		v.want("answer_to", l.AnswerTo[:])
+	}
 	v.want("invite_key_seed", l.InviteKey().Seed())
 	v.want("invite_key", l.PublicKey())
 	v.want("lobby", l.Lobby())
+	return nil
+}
+
+func checkAnswerVector(v *vector) error {
+	key, err := AnswerKey(v.b32("seed"))
+	if err != nil {
+		return err
+	}
+	r := JoinRequest{Invite: v.b32("invite"), Cert: Cert{Dev: v.b32("dev")}, Answer: v.bytes("box")}
+	text, err := r.OpenAnswer(v.b32("group"), v.b32("seed"))
+	if err != nil {
+		return err
+	}
+	v.want("answer_to", key.Public())
+	v.want("info", joinAnswerInfo(v.b32("group"), v.b32("invite"), v.b32("dev")))
+	v.want("plain", pad([]byte(text)))
+	v.want("answer", text)
 	return nil
 }
 

@@ -140,6 +140,7 @@ func nextSteps() []step {
 		{local.ErrClosing, "the same again"},
 		{node.ErrListen, "the same with another address: --listen /ip4/0.0.0.0/tcp/0"},
 		{node.ErrApproval, "the same again, now or when somebody there typed p2pchat request approve; --wait 1h waits longer"},
+		{node.ErrQuestion, `the same again with --answer "YOUR ANSWER"`},
 		{node.ErrElsewhere, "ask the one who made the invitation to be online (p2pchat daemon), then the same again with --wait 5m"},
 		{node.ErrNoAdmitter, "ask the one who invited you to run p2pchat daemon, then the same again with --wait 5m"},
 		{node.ErrRefused, "ask a member who may invite for a new link"},

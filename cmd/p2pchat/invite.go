@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
+	"github.com/p2pchat/p2pchat/protocol"
 )
 
 func newInvite(a *app) *cobra.Command {
@@ -32,6 +33,8 @@ otherwise, anybody with the link may join as a member for 7 days, any number of
 people.
 
 With --approve who comes with the link waits until a person says yes: request list.
+--question has them answer something first; the answer stands in that list, and no
+other holder of the link can read it.
 With --issuer-admits only your own devices admit, so that --uses is exact even while
 the group is split in two.`,
 		Example: `  p2pchat invite create "Hiking club" --expire 2d --uses 1`,
@@ -41,6 +44,9 @@ the group is split in two.`,
 			if !slices.Contains(invitedRoles(), in.Role) {
 				return usagef(cmd, "--role %q: it is one of %s", in.Role, strings.Join(invitedRoles(), ", "))
 			}
+			if err := checkUTF8(in.Question); err != nil || len(in.Question) > protocol.MaxQuestionSize || in.Question != cleanName(in.Question) {
+				return usagef(cmd, "--question: it is one line of at most %d bytes", protocol.MaxQuestionSize)
+			}
 			in.Expiry = time.Duration(expire)
 			return a.runInvite(cmd.Context(), in)
 		},
@@ -49,6 +55,7 @@ the group is split in two.`,
 	cmd.Flags().Var(&expire, "expire", "how long the link is good, like 12h, 7d or 2w")
 	cmd.Flags().Uint32Var(&in.Uses, "uses", 0, "how many may join with it; 0 is any number")
 	cmd.Flags().BoolVar(&in.Approve, "approve", false, "a person has to say yes to everybody who joins with it")
+	cmd.Flags().StringVar(&in.Question, "question", "", "what who joins has to answer; it implies --approve")
 	cmd.Flags().BoolVar(&in.IssuerAdmits, "issuer-admits", false, "only your own devices admit with it")
 	return cmd
 }

@@ -60,7 +60,7 @@ func (a *app) listInvites(ctx context.Context, c *local.Client, g local.Group) e
 func inviteNotes(i local.InviteInfo) string {
 	var notes []string
 	for _, n := range []string{
-		yes(i.Approve, "a person says yes"), yes(i.Issuer, "who made it admits"),
+		yes(i.Question != "", "asks: "+clip(i.Question)), yes(i.Approve, "a person says yes"), yes(i.Issuer, "who made it admits"),
 		yes(i.Uses > 0 && i.Used > int(i.Uses), "too often: two sides of a split admitted at once"),
 	} {
 		if n != "" {

@@ -13,8 +13,14 @@ import (
 	"github.com/p2pchat/p2pchat/protocol"
 )
 
+// joinOptions are the flags of join.
+type joinOptions struct {
+	wait   span
+	answer string
+}
+
 func newJoin(a *app) *cobra.Command {
-	wait := span(time.Minute)
+	o := joinOptions{wait: span(time.Minute)}
 	cmd := &cobra.Command{
 		Use:   "join LINK",
 		Short: "Join a group by an invite link",
@@ -23,44 +29,53 @@ history. With - for LINK the link is read from stdin, so that it does not show i
 the list of processes.
 
 Where a person has to say yes first, join says so and waits for it up to --wait; then
-its exit code is 3. They have the request: join with the same link goes on later.`,
+its exit code is 3. They have the request: join with the same link goes on later.
+If the invitation asks a question, --answer answers it; only who may admit reads it.`,
 		Example: "  p2pchat join p2pchat:…\n  p2pchat join - --wait 1h < link.txt",
 		Args:    args(1, 1, "the LINK that begins with p2pchat:"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.runJoin(cmd.Context(), args[0], wait)
+			return a.runJoin(cmd.Context(), args[0], o)
 		},
 	}
-	cmd.Flags().Var(&wait, "wait", "how long to look for somebody who admits")
+	cmd.Flags().Var(&o.wait, "wait", "how long to look for somebody who admits")
+	cmd.Flags().StringVar(&o.answer, "answer", "", "to the question that the invitation asks")
 	return a.orNearby(cmd)
 }
 
-func (a *app) runJoin(ctx context.Context, link string, wait span) error {
-	var err error
+// readLink reads and checks the link, before a profile is made for it.
+func (a *app) readLink(link string) (string, protocol.Link, error) {
 	if link == "-" {
+		var err error
 		if link, err = a.readLine(""); err != nil {
-			return err
+			return "", protocol.Link{}, err
 		}
 	}
 	parsed, err := protocol.ParseLink(link)
-	if err != nil { // before a profile is made for it
+	return link, parsed, err
+}
+
+func (a *app) runJoin(ctx context.Context, link string, o joinOptions) error {
+	link, parsed, err := a.readLink(link)
+	if err != nil {
 		return err
 	}
 	if err := a.needProfile(ctx); err != nil {
 		return err
 	}
 	return a.with(ctx, "join", false, func(c *local.Client) error {
-		groups, err := c.Groups(ctx)
-		if err != nil {
+		g, in, err := a.memberOf(ctx, c, parsed)
+		switch {
+		case err != nil:
+			return err
+		case in:
+			return a.joined(ctx, c, g, "you are already in %s (%s)")
+		}
+		if o.answer, err = a.answer(parsed, o.answer); err != nil {
 			return err
 		}
-		for _, g := range groups {
-			if g.ID == parsed.Group.Text(protocol.GroupPrefix) && g.Role != protocol.NoRank.String() {
-				return a.joined(ctx, c, g, "you are already in %s (%s)")
-			}
-		}
-		g, err := a.askToJoin(ctx, c, link, time.Duration(wait))
+		g, err = a.askToJoin(ctx, c, local.Join{Link: link, Answer: o.answer}, time.Duration(o.wait))
 		if err != nil {
-			return joinError(err, wait)
+			return joinError(err, o.wait)
 		}
 		complete := a.history(ctx, c, g)
 		if err := a.joined(ctx, c, g, "joined %s (%s)"); err != nil || complete {
@@ -71,17 +86,46 @@ func (a *app) runJoin(ctx context.Context, link string, wait span) error {
 	})
 }
 
+// memberOf finds the group of a link among those that the profile is in.
+func (a *app) memberOf(ctx context.Context, c *local.Client, link protocol.Link) (local.Group, bool, error) {
+	groups, err := c.Groups(ctx)
+	for _, g := range groups {
+		if g.ID == link.Group.Text(protocol.GroupPrefix) && g.Role != protocol.NoRank.String() {
+			return g, true, nil
+		}
+	}
+	return local.Group{}, false, err
+}
+
+// answer returns the answer to the question of a link, which it asks at a terminal.
+func (a *app) answer(link protocol.Link, answer string) (string, error) {
+	if link.Question == "" || answer != "" {
+		return answer, checkUTF8(answer)
+	}
+	if !a.interactive() {
+		return "", fmt.Errorf("%w: %q", node.ErrQuestion, link.Question)
+	}
+	a.note("Who invited you asks: %s", cleanName(link.Question))
+	answer, err := a.readLine("Your answer, which only who may admit reads (empty: stop): ")
+	if err == nil && answer == "" {
+		err = &nextError{errNo, "the same again, and answer"}
+	}
+	return answer, err
+}
+
 // askToJoin asks until somebody admits. Where a person has to say yes first it says so
 // and asks on.
-func (a *app) askToJoin(ctx context.Context, c *local.Client, link string, wait time.Duration) (local.Group, error) {
+func (a *app) askToJoin(ctx context.Context, c *local.Client, in local.Join, wait time.Duration) (local.Group, error) {
 	began := time.Now()
-	g, err := c.Join(ctx, local.Join{Link: link, Most: wait, NoWait: true})
+	in.Most, in.NoWait = wait, true
+	g, err := c.Join(ctx, in)
 	if !errors.Is(err, node.ErrApproval) {
 		return g, err
 	}
 	rest := max(0, wait-time.Since(began)).Round(time.Second)
 	a.note("they have your request, and a person there has to say yes (p2pchat request approve); waiting for it up to %v", &[]span{span(rest)}[0])
-	return c.Join(ctx, local.Join{Link: link, Most: rest})
+	in.Most, in.NoWait = rest, false
+	return c.Join(ctx, in)
 }
 
 // joined says which group one is in, and what to do there.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -26,7 +27,7 @@ func newRequestList(a *app) *cobra.Command {
 		Use:   "list GROUP",
 		Short: "List who waits to be let in",
 		Long: `List prints who asked this device to be let in. A name is what they claim; KEY is what
-they will have as a member.`,
+they will have as a member. ANSWER is theirs to the invitation's question.`,
 		Example: "  p2pchat request list \"Hiking club\"\n  p2pchat request approve \"Hiking club\" Bo",
 		Args:    args(1, 1, "GROUP"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -47,12 +48,20 @@ func (a *app) listRequests(ctx context.Context, c *local.Client, g local.Group) 
 		a.note("nobody asked this device to be let in")
 		return nil
 	}
-	return printList(a, requests, "NAME\tKEY\tROLE\tASKED\tSTATE\t", func(r local.Request) []string {
+	return printList(a, requests, "NAME\tKEY\tROLE\tASKED\tSTATE\tANSWER\t", func(r local.Request) []string {
 		return []string{
 			cleanName(r.Name), protocol.Short(r.Key), r.Role, r.Asked.Local().Format("2006-01-02 15:04"), r.State,
-			yes(r.BannedBefore, "banned: unban first"),
+			answerText(r), yes(r.BannedBefore, "banned: unban first"),
 		}
 	})
+}
+
+// answerText is what somebody answered to an invitation's question.
+func answerText(r local.Request) string {
+	if r.Question == "" {
+		return ""
+	}
+	return strconv.Quote(cleanName(r.Question)) + ": " + strconv.Quote(cleanName(r.Answer))
 }
 
 // asker finds who of those that asked is meant; whom nobody knows the node names.

@@ -20,13 +20,16 @@ type InviteInfo struct {
 	Used    int        `json:"used"`
 	Approve bool       `json:"approve"` // a person has to say yes
 	Issuer  bool       `json:"issuer_admits"`
-	State   string     `json:"state"` // "open", "expired", "used up", "revoked" or "undone"
+
+	Question string `json:"question,omitempty"` // what who asks has to answer
+	State    string `json:"state"`              // "open", "expired", "used up", "revoked" or "undone"
 }
 
 func newInviteInfo(i node.InviteInfo) InviteInfo {
 	return InviteInfo{
 		ID: i.ID.Text(protocol.EventPrefix), By: newPerson(i.By), Role: i.Rank.String(), Made: i.Made.UTC(),
 		Expiry: moment(i.Expiry), Uses: i.Uses, Used: i.Used, Approve: i.Approve, Issuer: i.IssuerAdmits, State: i.State,
+		Question: i.Question,
 	}
 }
 
@@ -47,12 +50,15 @@ type Request struct {
 	Asked        time.Time `json:"asked"`
 	State        string    `json:"state"` // "waiting", "approved" or "denied"
 	BannedBefore bool      `json:"banned_before"`
+	Question     string    `json:"question,omitempty"`
+	Answer       string    `json:"answer,omitempty"` // a stranger's words, verbatim
 }
 
 func newRequest(r node.Request) Request {
 	return Request{
 		Person: newPerson(r.Person), Invite: r.Invite.Text(protocol.EventPrefix), Role: r.Rank.String(),
 		Asked: r.Asked.UTC(), State: r.State, BannedBefore: r.BannedBefore,
+		Question: r.Question, Answer: r.Answer,
 	}
 }
 

@@ -35,6 +35,7 @@ func codes() []codeOf {
 		{"ambiguous", node.ErrAmbiguous},
 		{"nothing", node.ErrNothing},
 		{"approval", node.ErrApproval},
+		{"question", node.ErrQuestion},
 		{"elsewhere", node.ErrElsewhere},
 		{"not-allowed", node.ErrNotAllowed},
 		{"no-admitter", node.ErrNoAdmitter},

@@ -214,7 +214,7 @@ func (s *server) postInvite(ctx context.Context, in NewInvite) (Invite, error) {
 	if err != nil {
 		return Invite{}, err
 	}
-	o := node.InviteOptions{Expiry: in.Expiry, Uses: in.Uses, Approve: in.Approve, IssuerAdmits: in.IssuerAdmits}
+	o := node.InviteOptions{Expiry: in.Expiry, Uses: in.Uses, Approve: in.Approve, IssuerAdmits: in.IssuerAdmits, Question: in.Question}
 	if in.Role != "" {
 		if o.Rank, err = parseRole(in.Role); err != nil {
 			return Invite{}, err
@@ -229,7 +229,7 @@ func (s *server) postJoin(ctx context.Context, in Join) (Group, error) {
 	defer cancel()
 	timed, stop := context.WithTimeout(ctx, in.Most)
 	defer stop()
-	id, err := s.node.JoinWith(timed, in.Link, node.JoinOptions{NoWait: in.NoWait})
+	id, err := s.node.JoinWith(timed, in.Link, node.JoinOptions{Answer: in.Answer, NoWait: in.NoWait})
 	if err != nil {
 		return Group{}, cut(ctx, err)
 	}

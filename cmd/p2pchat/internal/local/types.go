@@ -200,8 +200,9 @@ type NewInvite struct {
 	Expiry time.Duration `json:"expiry"` // 0 is the node's default
 	Uses   uint32        `json:"uses"`   // 0 is any number
 
-	Approve      bool `json:"approve"`       // a person has to say yes
-	IssuerAdmits bool `json:"issuer_admits"` // only devices of who makes it admit
+	Approve      bool   `json:"approve"`            // a person has to say yes
+	IssuerAdmits bool   `json:"issuer_admits"`      // only devices of who makes it admit
+	Question     string `json:"question,omitempty"` // what who joins has to answer
 }
 
 // Invite is an invitation.
@@ -213,8 +214,9 @@ type Invite struct {
 // Join asks to join the group that a link invites to.
 type Join struct {
 	Link   string        `json:"link"`
-	Most   time.Duration `json:"most"`    // how long to look for who admits
-	NoWait bool          `json:"no_wait"` // answer as soon as a person has to approve
+	Most   time.Duration `json:"most"`             // how long to look for who admits
+	Answer string        `json:"answer,omitempty"` // to the link's question
+	NoWait bool          `json:"no_wait"`          // answer as soon as a person has to approve
 }
 
 // NewMessage asks to send a text.
