@@ -23,6 +23,7 @@ func newInvite(a *app) *cobra.Command {
 
 func newInviteCreate(a *app) *cobra.Command {
 	var in local.NewInvite
+	var qr bool
 	expire := span(week)
 	cmd := &cobra.Command{
 		Use:   "create GROUP",
@@ -48,7 +49,7 @@ the group is split in two.`,
 				return usagef(cmd, "--question: it is one line of at most %d bytes", protocol.MaxQuestionSize)
 			}
 			in.Expiry = time.Duration(expire)
-			return a.runInvite(cmd.Context(), in)
+			return a.runInvite(cmd.Context(), in, qr)
 		},
 	}
 	cmd.Flags().StringVar(&in.Role, "role", "member", "what who joins becomes: admin, moderator, greeter or member")
@@ -57,6 +58,7 @@ the group is split in two.`,
 	cmd.Flags().BoolVar(&in.Approve, "approve", false, "a person has to say yes to everybody who joins with it")
 	cmd.Flags().StringVar(&in.Question, "question", "", "what who joins has to answer; it implies --approve")
 	cmd.Flags().BoolVar(&in.IssuerAdmits, "issuer-admits", false, "only your own devices admit with it")
+	addQR(cmd, &qr)
 	return cmd
 }
 
@@ -64,7 +66,7 @@ the group is split in two.`,
 // the founder, and an owner is made of a member.
 func invitedRoles() []string { return []string{"admin", "moderator", "greeter", "member"} }
 
-func (a *app) runInvite(ctx context.Context, in local.NewInvite) error {
+func (a *app) runInvite(ctx context.Context, in local.NewInvite, qr bool) error {
 	return a.inGroup(ctx, "invite create", in.Group, func(c *local.Client, g local.Group) error {
 		in.Group = g.ID
 		inv, err := c.Invite(ctx, in)
@@ -73,6 +75,11 @@ func (a *app) runInvite(ctx context.Context, in local.NewInvite) error {
 		}
 		if err := a.print(inv, "%s", inv.Link); err != nil {
 			return err
+		}
+		if qr {
+			if err := a.printQR(inv.Link); err != nil {
+				return err
+			}
 		}
 		h, err := c.Holder(ctx)
 		if err == nil && !h.Lasting {
