@@ -73,26 +73,27 @@ type counted struct {
 	guessed bool // since countedEnd began: a cut names what is not here
 }
 
-// tips returns the ends of all chains, of messages those that count: what this node
-// holds, as far as others should hold it too. The caller holds mu.
+// tips returns the ends of all chains, of control events those that are firm, of
+// messages those that count: what this node holds, as far as others should hold it too. The caller holds mu.
 func (r *room) tips() []protocol.Tip {
-	all := r.log.Tips()
+	out := slices.Clone(r.current().Ends())
+	all := slices.DeleteFunc(r.log.Tips(), func(t protocol.Tip) bool { return t.Chain == protocol.Control })
 	if stamp := r.current().Stamp(); r.counted.stamp != stamp || len(r.counted.ends) > countedEnds {
 		r.counted = counted{stamp: stamp, ends: make(map[protocol.ID]protocol.Tip)}
 	}
-	out := all[:0]
 	for len(all) > 0 {
 		n := 1 // all branches of a chain
 		for n < len(all) && tip(all[n]).key() == tip(all[0]).key() {
 			n++
 		}
-		if all[0].Chain == protocol.Messages && !r.current().Unquestioned(all[0].Dev) {
+		if !r.current().Unquestioned(all[0].Dev) {
 			out = append(out, r.countedEnds(slices.Clone(all[:n]))...)
 		} else {
 			out = append(out, all[:n]...)
 		}
 		all = all[n:]
 	}
+	slices.SortFunc(out, protocol.Tip.Compare)
 	return out
 }
 

@@ -62,7 +62,7 @@ func before(v protocol.Verified, since time.Time) bool {
 // heads it can cite some only, and a cut names nothing else. The caller holds mu.
 func (r *room) cited() (*protocol.Past, error) {
 	me, _ := r.current().Standing(r.me.Root())
-	heads := r.set.Heads(protocol.MaxControlRefs, r.must(me)...)
+	heads := r.current().Heads(protocol.MaxControlRefs, r.must(me)...)
 	if own, ok := r.log.Tip(r.me.Dev(), protocol.Control); ok {
 		heads = append(heads, own.ID)
 	}

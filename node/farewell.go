@@ -29,7 +29,7 @@ func (r *room) bid(ctx context.Context, w *wire, dev protocol.Key) error {
 		return err
 	}
 	out := &sender{wire: w, kind: protocol.FrameEvents}
-	if err := r.serveControl(ctx, out, have, r.log.Tips(), past); err != nil {
+	if err := r.serveControl(out, have, past); err != nil {
 		return err
 	}
 	return w.send(protocol.FrameDone, struct{}{})

@@ -17,6 +17,7 @@ type intake struct {
 	stored  int
 	refused int
 	gap     bool            // something waits for an event that is not here
+	again   bool            // that was refused as surplus, and is not any more
 	control bool            // the roster may have changed
 	commit  *storage.Commit // nil where nothing was stored
 }
@@ -88,6 +89,7 @@ func (in *intake) add(o intake) {
 	in.refused += o.refused
 	in.stored += o.stored
 	in.gap = in.gap || o.gap
+	in.again = in.again || o.again
 	in.control = in.control || o.control
 	if o.commit != nil && !o.commit.Failed() {
 		in.commit = o.commit
@@ -126,7 +128,9 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 		case r.leadsOn(v, wait, q):
 		case !wait.IsZero():
 			in.gap = true
-			r.parked.add(from, wait, v, r.n.now())
+			if r.parked.add(from, wait, v, r.n.now()) {
+				in.again = r.surplus.Remove(wait) || in.again
+			}
 		default:
 			r.accept(v, q)
 		}
@@ -222,11 +226,39 @@ func (r *room) admitControl(v protocol.Verified) (wait protocol.ID, err error) {
 	if !v.Whole() {
 		return wait, fmt.Errorf("event %s: a copy with parts left out", v.ID())
 	}
+	if r.isSurplus(v) {
+		return wait, errSurplus
+	}
 	if err := r.set.Add(v); err != nil {
 		return waitFor(err)
 	}
 	r.learnKeys(v)
 	return wait, nil
+}
+
+var errSurplus = errors.New("enough of its kind that nobody cites is here")
+
+// isSurplus says whether a control event is one too many of a crowd, or follows one on
+// its chain, and nothing that waits here needs it. It remembers which are, so that they
+// are not asked for again.
+func (r *room) isSurplus(v protocol.Verified) bool {
+	if stamp := r.current().Stamp(); stamp != r.surplusStamp {
+		r.surplusStamp = stamp
+		r.surplus.Purge() // they may count now
+	}
+	if !r.current().Surplus(v) && !r.surplus.Contains(v.Header().Prev) || r.needed(v.ID()) {
+		return false
+	}
+	r.surplus.Add(v.ID(), struct{}{})
+	return true
+}
+
+// needed says whether something waits for an event that everybody needs who is to
+// hear it.
+func (r *room) needed(id protocol.ID) bool {
+	return slices.ContainsFunc(r.parked.waiting[id], func(e parkedEvent) bool {
+		return r.current().Draws(e.event) || r.needed(e.event.ID())
+	})
 }
 
 // waitFor turns a missing reference into what to wait for.

@@ -8,6 +8,9 @@ import (
 
 // What a peer can make this node hold or do is capped here, with the reason.
 const (
+	// surplusIDs bounds the control events that are remembered as refused because enough
+	// of their kind is here. One that is forgotten is asked for once more.
+	surplusIDs = 8192
 	// parkedPerPeer bounds the events of one peer that wait for what they refer to.
 	parkedPerPeer = 256
 	// parkedBytesPerPeer bounds them in bytes: 256 ordinary messages, four of the largest.

@@ -30,8 +30,9 @@ func newParking() *parking {
 	return &parking{waiting: make(map[protocol.ID][]parkedEvent), ids: make(map[protocol.ID]bool), used: make(map[peer.ID]*usage)}
 }
 
-// add parks an event, or drops it where its peer has too much here already.
-func (p *parking) add(from peer.ID, wait protocol.ID, v protocol.Verified, now time.Time) {
+// add parks an event, or drops it where its peer has too much here already. It says
+// whether the event waits here newly.
+func (p *parking) add(from peer.ID, wait protocol.ID, v protocol.Verified, now time.Time) bool {
 	u := p.used[from]
 	if u == nil {
 		u = new(usage)
@@ -39,7 +40,7 @@ func (p *parking) add(from peer.ID, wait protocol.ID, v protocol.Verified, now t
 	size := len(v.Wire())
 	if p.ids[v.ID()] || u.events >= parkedPerPeer || u.bytes+size > parkedBytesPerPeer ||
 		p.all.events >= parkedEvents || p.all.bytes+size > parkedBytes {
-		return
+		return false
 	}
 	p.all.events++
 	p.all.bytes += size
@@ -48,6 +49,7 @@ func (p *parking) add(from peer.ID, wait protocol.ID, v protocol.Verified, now t
 	p.used[from] = u
 	p.ids[v.ID()] = true
 	p.waiting[wait] = append(p.waiting[wait], parkedEvent{v, from, now})
+	return true
 }
 
 // take returns the events that waited for id.

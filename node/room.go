@@ -37,7 +37,10 @@ type room struct {
 	docket docket
 	abouts map[storage.Target]bool // messages that retractions and others are about
 	parked *parking
-	links  links
+	// surplus are control events that were refused since enough of their kind is here.
+	surplus      *simplelru.LRU[protocol.ID, struct{}]
+	surplusStamp int // of the roster by which they were
+	links        links
 	// bodiless are messages that somebody looked at and of which there is an erased
 	// copy only, though nothing says that they should be erased.
 	bodiless map[protocol.ID]bool
@@ -107,8 +110,12 @@ func (n *Node) openRoom(ctx context.Context, group protocol.ID, meta roomMeta) (
 	if err != nil {
 		return nil, err
 	}
+	surplus, err := simplelru.NewLRU[protocol.ID, struct{}](surplusIDs, nil)
+	if err != nil {
+		return nil, err
+	}
 	r := &room{
-		n: n, group: group, spared: spared, bodiless: make(map[protocol.ID]bool), log: log, meta: meta,
+		n: n, group: group, spared: spared, surplus: surplus, bodiless: make(map[protocol.ID]bool), log: log, meta: meta,
 		set: protocol.NewSet(group), parked: newParking(), recent: recent,
 		keys: newKeys(group), chunks: newChunkIndex(), records: make(map[recordSlot]protocol.VerifiedRecord),
 		names: make(map[protocol.Key]string), guests: make(map[protocol.Key]protocol.Key), buckets: make(map[string]*rate.Limiter),
@@ -280,10 +287,11 @@ func (r *room) digests() (tips, records protocol.ID) {
 	cursor := r.log.Cursor() // before Tips: what comes between makes the cache stale, not wrong
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if stamp := r.current().Stamp(); !r.digest.valid || r.digest.cursor != cursor || r.digest.stamp != stamp {
+	events := r.set.Len()
+	if stamp := r.current().Stamp(); !r.digest.valid || r.digest.cursor != cursor || r.digest.stamp != stamp || r.digest.set != r.set || r.digest.events != events {
 		r.digest.tips, r.digest.cursor, r.digest.stamp, r.digest.valid = protocol.DigestTips(r.tips()), cursor, stamp, true
 	}
-	if events := r.set.Len(); !r.digest.fresh || r.digest.set != r.set || r.digest.events != events {
+	if !r.digest.fresh || r.digest.set != r.set || r.digest.events != events {
 		r.digest.records = protocol.DigestRecords(r.recordKeys())
 		r.digest.fresh, r.digest.set, r.digest.events = true, r.set, events
 	}

@@ -96,7 +96,7 @@ func (r *room) introduce() error {
 	}
 	d := protocol.Draft{
 		Group: r.group, Kind: protocol.KindDeviceAdd, Prev: protocol.Tip{Dev: dev, Chain: protocol.Control},
-		Refs: r.set.Heads(protocol.MaxControlRefs, me.Grant), Auth: me.Grant, HLC: r.clock.Next(r.n.now()),
+		Refs: r.current().Heads(protocol.MaxControlRefs, me.Grant), Auth: me.Grant, HLC: r.clock.Next(r.n.now()),
 	}
 	v, err := r.sign(d, me.Rank, intent{kind: protocol.KindDeviceAdd, clear: &protocol.DeviceAdd{Cert: r.me.Cert()}}, nil)
 	if err != nil {

@@ -118,7 +118,7 @@ func (r *room) draft(kind protocol.Kind, chain protocol.Chain, refs int) (protoc
 	if !ok {
 		tip = protocol.Tip{Dev: r.me.Dev(), Chain: chain}
 	}
-	d := protocol.Draft{Group: r.group, Kind: kind, Prev: tip, Refs: r.set.Heads(refs, r.must(me)...), HLC: r.clock.Next(r.n.now())}
+	d := protocol.Draft{Group: r.group, Kind: kind, Prev: tip, Refs: r.current().Heads(refs, r.must(me)...), HLC: r.clock.Next(r.n.now())}
 	if chain == protocol.Control {
 		d.Auth = me.Grant
 	}
@@ -201,7 +201,7 @@ func (r *room) issueAll(list ...intent) ([]protocol.Verified, *storage.Commit, e
 	for k, i := range list {
 		if k > 0 {
 			d.Kind, d.Prev, d.HLC = i.kind, out[k-1].Tip(), r.clock.Next(r.n.now())
-			d.Refs = r.set.Heads(protocol.MaxControlRefs, r.must(me)...)
+			d.Refs = r.current().Heads(protocol.MaxControlRefs, r.must(me)...)
 		}
 		v, err := r.sign(d, me.Rank, i, ep)
 		if err != nil {

@@ -20,7 +20,7 @@ func (r *room) serve(ctx context.Context, w *wire, have *holding) error {
 	r.mu.Lock()
 	mine := r.tips()
 	r.mu.Unlock()
-	if err := r.serveControl(ctx, out, have, mine, nil); err != nil {
+	if err := r.serveControl(out, have, nil); err != nil {
 		return err
 	}
 	if err := r.serveRecords(out, have); err != nil {
@@ -92,32 +92,18 @@ func (r *room) lacking(mine []tip, theirs []protocol.Tip) (uint64, error) {
 
 // serveControl sends the control events that the other side lacks, each after what
 // it cites; of a past only, where one is given.
-func (r *room) serveControl(ctx context.Context, out *sender, have *holding, mine []protocol.Tip, only *protocol.Past) error {
-	from := make(map[protocol.Key]uint64)
-	for _, chain := range chainsOf(mine, protocol.Control) {
-		seq, err := r.lacking(chain, have.tips[chain[0].key()])
-		if err != nil {
-			return err
-		}
-		if seq > 0 {
-			from[chain[0].Dev] = seq
-		}
-	}
-	if len(from) == 0 {
-		return nil
-	}
-	durable := make(map[protocol.Key]uint64, len(mine)) // nothing leaves before it is on disk
-	for _, t := range mine {
+func (r *room) serveControl(out *sender, have *holding, only *protocol.Past) error {
+	durable := make(map[protocol.Key]uint64) // nothing leaves before it is on disk
+	for _, t := range r.log.Tips() {
 		if t.Chain == protocol.Control {
 			durable[t.Dev] = max(durable[t.Dev], t.Seq)
 		}
 	}
 	r.mu.Lock()
-	all := r.set.All()
+	lacking := r.current().Lacking(have.control(), only)
 	r.mu.Unlock()
-	for v := range all {
-		h := v.Header()
-		if seq, ok := from[h.Dev]; !ok || h.Seq < seq || h.Seq > durable[h.Dev] || only != nil && !only.Has(v.ID()) {
+	for v := range lacking {
+		if h := v.Header(); h.Seq > durable[h.Dev] {
 			continue
 		}
 		if err := out.add(v.Wire()); err != nil {
@@ -174,11 +160,28 @@ func (r *room) serveChain(ctx context.Context, out *sender, mine []tip, theirs [
 			if hidden && !r.leadsTo(v.Tip(), mine) {
 				continue
 			}
+			if err := r.serveCited(out, v); err != nil {
+				return err
+			}
 			if err := out.add(v.Wire()); err != nil {
 				return err
 			}
 		}
 		seq = page[len(page)-1].Header().Seq + 1
+	}
+	return nil
+}
+
+// serveCited sends the control events that a message cites and that are not sent to
+// everybody.
+func (r *room) serveCited(out *sender, v protocol.Verified) error {
+	r.mu.Lock()
+	cited := r.current().Cited(v)
+	r.mu.Unlock()
+	for _, c := range cited {
+		if err := out.add(c.Wire()); err != nil {
+			return err
+		}
 	}
 	return nil
 }

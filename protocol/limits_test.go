@@ -16,14 +16,16 @@ func TestLimitsAreTheSpecifications(t *testing.T) {
 		"MaxWantChunks": MaxWantChunks, "MaxWantEpochs": MaxWantEpochs, "MaxRecordSize": MaxRecordSize, "MaxRecordType": MaxRecordType, "MaxLinkAddrs": MaxLinkAddrs, "MaxReportBoxes": MaxReportBoxes, "MaxReportedSize": MaxReportedSize, "MaxReasonSize": MaxReasonSize, "MaxLinkSize": MaxLinkSize, "MaxWelcomeEpochs": MaxWelcomeEpochs,
 		"MaxWelcomeSecrets": MaxWelcomeSecrets, "MaxWelcomeAddrs": MaxWelcomeAddrs, "MaxFrameSize": MaxFrameSize, "MaxFrontier": MaxFrontier,
 		"MaxHelloTags": MaxHelloTags, "MaxExtensions": MaxExtensions, "MaxHLC": MaxHLC, "MaxSeq": MaxSeq,
-		"MaxQuestionSize": MaxQuestionSize, "MaxAnswerSize": MaxAnswerSize, "MaxClockSkew": uint64(MaxClockSkew.Milliseconds()),
+		"MaxQuestionSize": MaxQuestionSize, "MaxAnswerSize": MaxAnswerSize,
+		"MaxCrowd": MaxCrowd, "KeepCrowd": KeepCrowd, "MaxIdle": MaxIdle, "KeepIdle": KeepIdle, "MaxRevokes": MaxRevokes,
+		"MaxClockSkew": uint64(MaxClockSkew.Milliseconds()),
 	}
 	spec, err := os.ReadFile("../docs/spec/p2pchat-1.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	seen := 0
-	for _, m := range regexp.MustCompile(`(?m)^\| (Max\w+) \| (\d+) \|`).FindAllStringSubmatch(string(spec), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\| ((?:Max|Keep)\w+) \| (\d+) \|`).FindAllStringSubmatch(string(spec), -1) {
 		n, _ := strconv.ParseUint(m[2], 10, 64)
 		if want, ok := limits[m[1]]; !ok || n != want {
 			t.Errorf("%s is %d in the specification, %d here", m[1], n, want)
@@ -34,7 +36,7 @@ func TestLimitsAreTheSpecifications(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range regexp.MustCompile(`(?m)^\t(Max\w+) += `).FindAllStringSubmatch(string(code), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\t((?:Max|Keep)\w+) += `).FindAllStringSubmatch(string(code), -1) {
 		if _, ok := limits[m[1]]; !ok {
 			t.Errorf("%s is not in the specification", m[1])
 		}

@@ -196,6 +196,9 @@ func (s *Set) static(n *node, c *authority.Checked) error {
 		}
 		return staticOwn(n, b.Cert.Root, s.signed(b.Cert.Verify))
 	case *DeviceRevoke:
+		if s.revokesIn(c.Past(), n.by) >= MaxRevokes {
+			return invalid("an identity revokes devices at most %d times", MaxRevokes)
+		}
 		return staticOwn(n, b.Root, s.signed(b.Verify))
 	case *Invite:
 		if b.Rank <= c.Acting() {
@@ -278,6 +281,16 @@ func (s *Set) devicesIn(past authority.Past, c Cert) int {
 		}
 	}
 	return len(others)
+}
+
+// revokesIn counts the revocations by an identity in a past.
+func (s *Set) revokesIn(past authority.Past, by Key) (count int) {
+	for _, i := range s.kinds[KindDeviceRevoke] {
+		if s.nodes[i].by == by && past.Has(i) {
+			count++
+		}
+	}
+	return count
 }
 
 func (s *Set) staticAdmission(n *node, g *Grant, c *authority.Checked) error {

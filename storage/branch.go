@@ -67,7 +67,7 @@ func (c *change) branch(ctx context.Context, e Entry, tips []tip) (b branched, e
 		}
 	}
 	siblings = slices.DeleteFunc(siblings, func(s Entry) bool { return s.Cursor == e.Cursor })
-	if len(siblings) >= maxPlace {
+	if len(siblings) >= maxPlace && p.chain == protocol.Messages {
 		return b, ErrForked
 	}
 	if b.behind, err = c.follows(ctx, h); err != nil {

@@ -25,7 +25,7 @@ var (
 	ErrGap = errors.New("the event before it on its chain is not stored")
 	// ErrWrongGroup says that an event was made for another group than the room's.
 	ErrWrongGroup = errors.New("made for another group")
-	// ErrForked says that one place of a chain holds as many different events as
+	// ErrForked says that one place of a chain holds as many different messages as
 	// are kept. Its device is copied or dishonest, and there is proof of it.
 	ErrForked = errors.New("too many different events at one place of a chain")
 	// ErrBusy says that the disk is further behind than fits in memory. Wait for a

@@ -25,8 +25,9 @@ const (
 	// MaxTips bounds the branches of one chain that [Room.Tips] names. Two show
 	// that a device was copied; more is somebody playing.
 	MaxTips = 8
-	// maxPlace bounds the different events kept at one place of a chain, for what
-	// is rewritten when one more arrives.
+	// maxPlace bounds the different messages kept at one place of a chain, for what
+	// is rewritten when one more arrives. Which control events are kept is decided by
+	// who appends: others may cite any of them.
 	maxPlace = 64
 	// maxForksChain bounds the fork proofs kept of one chain: one is enough.
 	maxForksChain = 8

@@ -72,6 +72,16 @@ func (s *State) holds(i int32) bool {
 	return i == 0 || n.Op == Revoke || s.counts[n.Auth] && s.against(n.Auth, i) == None
 }
 
+// WouldCount says whether an event that is not in the graph yet would be effective. It
+// is in nobody's past, so no cut spares it.
+func (s *State) WouldCount(c Checked) bool {
+	g, n := s.g, c.n
+	n.branch = None
+	g.nodes = append(g.nodes, n)
+	defer func() { g.nodes = g.nodes[:len(g.nodes)-1] }()
+	return s.holds(int32(len(g.nodes) - 1))
+}
+
 // note adds an effective event to what others are judged by.
 func (s *State) note(i int32) {
 	n := &s.g.nodes[i]
