@@ -128,14 +128,12 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 		case r.leadsOn(v, wait, q):
 		case !wait.IsZero():
 			in.gap = true
-			if r.parked.add(from, wait, v, r.n.now()) {
-				in.again = r.surplus.Remove(wait) || in.again
-			}
+			r.parked.add(from, wait, v, r.n.now())
 		default:
 			r.accept(v, q)
 		}
 	}
-	in.control = q.control
+	in.control, in.again = q.control, r.neededAfterAll()
 	if len(q.accepted) > 0 {
 		in.stored = len(q.accepted)
 		in.commit = r.append(q.accepted...)
@@ -232,6 +230,7 @@ func (r *room) admitControl(v protocol.Verified) (wait protocol.ID, err error) {
 	if err := r.set.Add(v); err != nil {
 		return waitFor(err)
 	}
+	r.surplus.Remove(v.ID())
 	r.learnKeys(v)
 	return wait, nil
 }
@@ -251,6 +250,21 @@ func (r *room) isSurplus(v protocol.Verified) bool {
 	}
 	r.surplus.Add(v.ID(), struct{}{})
 	return true
+}
+
+// neededAfterAll forgets which refused events something has come to wait for since, and
+// says whether there are any: they are to be asked for again.
+func (r *room) neededAfterAll() (some bool) {
+	if r.surplus.Len() == 0 {
+		return false
+	}
+	for id := range r.parked.waiting {
+		if r.surplus.Contains(id) && r.needed(id) {
+			r.surplus.Remove(id)
+			some = true
+		}
+	}
+	return some
 }
 
 // needed says whether something waits for an event that everybody needs who is to

@@ -30,9 +30,8 @@ func newParking() *parking {
 	return &parking{waiting: make(map[protocol.ID][]parkedEvent), ids: make(map[protocol.ID]bool), used: make(map[peer.ID]*usage)}
 }
 
-// add parks an event, or drops it where its peer has too much here already. It says
-// whether the event waits here newly.
-func (p *parking) add(from peer.ID, wait protocol.ID, v protocol.Verified, now time.Time) bool {
+// add parks an event, or drops it where its peer has too much here already.
+func (p *parking) add(from peer.ID, wait protocol.ID, v protocol.Verified, now time.Time) {
 	u := p.used[from]
 	if u == nil {
 		u = new(usage)
@@ -40,7 +39,7 @@ func (p *parking) add(from peer.ID, wait protocol.ID, v protocol.Verified, now t
 	size := len(v.Wire())
 	if p.ids[v.ID()] || u.events >= parkedPerPeer || u.bytes+size > parkedBytesPerPeer ||
 		p.all.events >= parkedEvents || p.all.bytes+size > parkedBytes {
-		return false
+		return
 	}
 	p.all.events++
 	p.all.bytes += size
@@ -49,7 +48,6 @@ func (p *parking) add(from peer.ID, wait protocol.ID, v protocol.Verified, now t
 	p.used[from] = u
 	p.ids[v.ID()] = true
 	p.waiting[wait] = append(p.waiting[wait], parkedEvent{v, from, now})
-	return true
 }
 
 // take returns the events that waited for id.

@@ -322,11 +322,8 @@ func (h *holding) control() []protocol.Tip {
 func (r *room) lacksControl(theirs []protocol.Tip) bool {
 	ends := r.current().Ends()
 	return slices.ContainsFunc(theirs, func(t protocol.Tip) bool {
-		if t.Crowd() {
-			_, told := slices.BinarySearchFunc(ends, t, protocol.Tip.Compare)
-			return !told
-		}
-		return !r.set.Has(t.ID) && !r.surplus.Contains(t.ID)
+		_, told := slices.BinarySearchFunc(ends, t, protocol.Tip.Compare)
+		return !told && !r.set.Has(t.ID) && !r.surplus.Contains(t.ID)
 	})
 }
 

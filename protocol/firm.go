@@ -11,38 +11,42 @@ import (
 
 // Who copies a device, or was removed and goes on, can make more control events than
 // anybody keeps, and give each member others. So what a group must come to hold alike
-// is its firm events: those that are not surplus, and whatever these cite. Of the rest,
-// the loose events, each node holds some, and which is nobody's business: they are not
-// cited and not compared. A node says only that there is a crowd, so that all come to
-// see one.
+// is its firm events. Of the rest, the loose events, each node holds some, and which is
+// nobody's business: they are not cited and not compared. A node says only that there is
+// a crowd, so that all come to see one.
 //
-// Firm is the least set to which the genesis belongs, which holds what its events cite,
-// and any event that comes after a firm one on its chain (or begins it),
-//   - at a place of its chain with at most MaxCrowd events that are not firm, and
-//   - if it has no effect, by an identity with at most MaxIdle such events that are not
-//     firm.
+// The core is the least set that holds with an event what it cites, and any event that
+// begins its chain or comes after one of the core on it, if
+//   - no other event that is not of the core comes after the same one, and
+//   - it has an effect, or at most MaxIdle events by its author have none and are not of
+//     the core.
 //
-// Each event that is added only makes more of the others firm, so the order in which one
-// looks does not matter.
+// Firm is the core, and of each fork in it the branches' first events where at most
+// MaxCrowd are not of the core, with what they cite. Each event that joins the core only
+// makes it easier for others, so the order in which one looks does not matter.
 
 // firmness is what is firm in a set, as a roster sees it.
 type firmness struct {
-	events int            // of the set
-	all    bool           // everything is firm
-	past   authority.Past // what is
-	places map[place]int  // loose events at a place that was crowded
-	idle   map[int32]int  // loose events without effect by an identity that has too many
-	ends   []Tip
+	events   int            // of the set
+	all      bool           // everything is core
+	core     authority.Past // of the core
+	past     authority.Past // what is firm
+	branches map[fork]int   // events after one of the core that are not of the core
+	idle     map[int32]int  // events without effect that are not, by identity
+	ends     []Tip
 }
+
+// fork is an event of a device's chain that several may follow; None is the beginning.
+type fork struct {
+	dev  Key
+	prev int32
+}
+
+func forkAt(n *node) fork { return fork{n.v.Header().Dev, n.prev} }
 
 func (f *firmness) has(i int32) bool { return f.all || f.past.Has(i) }
 
-// crowdMark stands for an event in a tip that says: here is a crowd. Its Dev is the
-// device whose chain has it at Seq; or with Seq 0, the identity whose acts have no effect.
-var crowdMark = ID(hash("p2pchat/1 crowd", nil))
-
-// Crowd says whether a tip marks a crowd, and names no event.
-func (t Tip) Crowd() bool { return t.ID == crowdMark }
+func (f *firmness) inCore(i int32) bool { return f.all || i == authority.None || f.core.Has(i) }
 
 // firm finds what is firm. It remembers the answer until the set grows.
 func (r *Roster) firm() *firmness {
@@ -56,7 +60,7 @@ func (r *Roster) firm() *firmness {
 func (r *Roster) findFirm() *firmness {
 	s := r.set
 	f := &firmness{events: len(s.nodes), idle: r.idlers()}
-	if len(s.crowded) == 0 && len(f.idle) == 0 {
+	if len(s.forked) == 0 && len(f.idle) == 0 {
 		f.all = true
 		return f
 	}
@@ -66,15 +70,21 @@ func (r *Roster) findFirm() *firmness {
 		f.count(r, suspects)
 		rest := suspects[:0]
 		for _, i := range suspects {
-			if !f.past.Has(i) && f.admits(r, i) {
-				f.past = f.past.Union(s.graph.Past(i))
+			if !f.core.Has(i) && f.admits(r, i, 1) {
+				f.core = f.core.Union(s.graph.Past(i))
 				grown = true
 			}
-			if !f.past.Has(i) {
+			if !f.core.Has(i) {
 				rest = append(rest, i)
 			}
 		}
 		suspects = rest
+	}
+	f.past = f.core
+	for _, i := range suspects {
+		if f.admits(r, i, MaxCrowd) {
+			f.past = f.past.Union(s.graph.Past(i))
+		}
 	}
 	return f
 }
@@ -91,10 +101,16 @@ func (r *Roster) idlers() map[int32]int {
 	return idle
 }
 
-// suspects returns the events that may be loose: of a crowd, or after one on the chain.
-// All others, and what they cite, are firm.
+// suspects returns the events that may not be of the core: branches of a fork, what
+// comes after them, and what has no effect. All others, and what they cite, are.
 func (r *Roster) suspects(f *firmness) []int32 {
 	s := r.set
+	branches := make(map[fork]int)
+	for _, at := range s.forked {
+		for _, i := range s.places[at] {
+			branches[forkAt(&s.nodes[i])]++
+		}
+	}
 	var list []int32
 	suspect := make([]bool, len(s.nodes))
 	for i := range s.nodes {
@@ -102,7 +118,7 @@ func (r *Roster) suspects(f *firmness) []int32 {
 		switch {
 		case n.prev != authority.None && suspect[n.prev]:
 		case f.idle[s.graph.At(at).By] > 0 && !r.state.Counts(at):
-		case len(s.crowded) > 0 && len(s.places[placeOf(n.v)]) > MaxCrowd:
+		case len(branches) > 0 && branches[forkAt(n)] > 1:
 		default:
 			continue
 		}
@@ -110,35 +126,34 @@ func (r *Roster) suspects(f *firmness) []int32 {
 		list = append(list, at)
 	}
 	for i := int32(len(s.nodes)) - 1; i >= 0; i-- {
-		if !suspect[i] && !f.past.Has(i) {
-			f.past = f.past.Union(s.graph.Past(i))
+		if !suspect[i] && !f.core.Has(i) {
+			f.core = f.core.Union(s.graph.Past(i))
 		}
 	}
 	return list
 }
 
-// count counts what is not firm yet.
+// count counts what is not of the core yet.
 func (f *firmness) count(r *Roster, suspects []int32) {
-	f.places, f.idle = make(map[place]int), make(map[int32]int)
+	f.branches, f.idle = make(map[fork]int), make(map[int32]int)
 	for _, i := range suspects {
-		if f.past.Has(i) {
+		if f.core.Has(i) {
 			continue
 		}
-		f.places[placeOf(r.set.nodes[i].v)]++
+		f.branches[forkAt(&r.set.nodes[i])]++
 		if !r.state.Counts(i) {
 			f.idle[r.set.graph.At(i).By]++
 		}
 	}
 }
 
-// admits says whether an event is firm by itself, given what is known to be firm.
-func (f *firmness) admits(r *Roster, i int32) bool {
+// admits says whether an event needs nobody to cite it, where a fork may have so many
+// branches that nobody cites.
+func (f *firmness) admits(r *Roster, i int32, branches int) bool {
 	n := &r.set.nodes[i]
-	return (n.prev == authority.None || f.past.Has(n.prev)) && f.places[placeOf(n.v)] <= MaxCrowd &&
+	return f.inCore(n.prev) && f.branches[forkAt(n)] <= branches &&
 		(r.state.Counts(i) || f.idle[r.set.graph.At(i).By] <= MaxIdle)
 }
-
-func placeOf(v Verified) place { return place{v.Header().Dev, v.Header().Seq} }
 
 // Firm says whether an event of the set is firm: all who belong to the group come to
 // hold it.
@@ -223,29 +238,48 @@ func (r *Roster) Ends() []Tip {
 	return f.ends
 }
 
+// marks returns a tip for each crowd, which names no event.
 func (r *Roster) marks(f *firmness) []Tip {
+	s := r.set
 	var out []Tip
-	for at, n := range f.places {
-		if n > MaxCrowd {
-			out = append(out, Tip{Dev: at.dev, Chain: Control, Seq: at.seq, ID: crowdMark})
+	for at, n := range f.branches {
+		if n <= MaxCrowd || !f.inCore(at.prev) {
+			continue
 		}
+		var prev ID
+		seq := uint64(1)
+		if at.prev != authority.None {
+			v := s.nodes[at.prev].v
+			prev, seq = v.id, v.Header().Seq+1
+		}
+		out = append(out, Tip{Dev: at.dev, Chain: Control, Seq: seq, ID: hash("p2pchat/1 crowd", at.dev[:], prev[:])})
 	}
 	for who, n := range f.idle {
 		if n > MaxIdle {
-			out = append(out, Tip{Dev: r.set.people.keys[who], Chain: Control, ID: crowdMark})
+			root := s.people.keys[who]
+			out = append(out, Tip{Dev: root, Chain: Control, ID: hash("p2pchat/1 idle", root[:])})
 		}
 	}
 	return out
 }
 
 // Surplus says whether a control event that is not in the set is one more of a crowd of
-// which enough is held: it is to be refused, unless what is not cites it.
+// which enough is held, or follows one that is loose: it is to be refused, unless what is
+// not cites it.
 func (r *Roster) Surplus(v Verified) bool {
-	f := r.firm()
+	f, h := r.firm(), v.Header()
 	if f.all {
 		return false
 	}
-	if f.places[placeOf(v)] >= KeepCrowd {
+	at := fork{h.Dev, authority.None}
+	if !h.Prev.IsZero() {
+		prev, held := r.set.index[h.Prev]
+		if !held {
+			return false
+		}
+		at.prev = prev
+	}
+	if !f.inCore(at.prev) || f.branches[at] >= KeepCrowd {
 		return true
 	}
 	for _, n := range f.idle {
@@ -279,8 +313,15 @@ func (r *Roster) Draws(v Verified) bool {
 		_, member := r.Owner(h.Dev)
 		return member
 	}
-	prev, held := r.set.index[h.Prev]
-	if f.places[placeOf(v)] >= MaxCrowd || held && !f.has(prev) {
+	at := fork{h.Dev, authority.None}
+	if !h.Prev.IsZero() {
+		prev, held := r.set.index[h.Prev]
+		if !held || !f.inCore(prev) {
+			return false
+		}
+		at.prev = prev
+	}
+	if f.branches[at] >= MaxCrowd {
 		return false
 	}
 	root, known := r.Whose(h.Dev)
@@ -332,7 +373,7 @@ func (r *Roster) contested(f *firmness, theirs []Tip) map[int32]bool {
 	}
 	for _, t := range theirs {
 		told[t] = true
-		if i, ok := s.index[t.ID]; !t.Crowd() && t.Chain == Control && (!ok || !f.has(i)) {
+		if i, ok := s.index[t.ID]; t.Chain == Control && (!ok || !f.has(i)) {
 			owners(t.Dev)
 		}
 	}

@@ -42,6 +42,7 @@ func (h *holder) take(v Verified) {
 	var missing *MissingError
 	switch err := h.set.Add(v); {
 	case err == nil:
+		delete(h.refused, v.ID())
 		h.roster.Extend()
 		list := h.waiting[v.ID()]
 		delete(h.waiting, v.ID())
@@ -52,8 +53,6 @@ func (h *holder) take(v Verified) {
 		on := missing.IDs[0]
 		if !slices.ContainsFunc(h.waiting[on], func(o Verified) bool { return o.ID() == v.ID() }) {
 			h.waiting[on] = append(h.waiting[on], v)
-			h.again = h.again || h.refused[on]
-			delete(h.refused, on)
 		}
 	}
 }
@@ -82,6 +81,12 @@ func (h *holder) pull(o *holder) {
 		for v := range o.roster.Lacking(h.roster.Ends(), nil) {
 			h.take(v)
 		}
+		for on := range h.waiting {
+			if h.refused[on] && h.needed(on) {
+				delete(h.refused, on)
+				h.again = true
+			}
+		}
 	}
 }
 
@@ -96,6 +101,21 @@ func agree(t *testing.T, all ...*holder) {
 		}
 		if !slices.ContainsFunc(all[1:], func(h *holder) bool { return !slices.Equal(h.roster.Ends(), all[0].roster.Ends()) }) {
 			return
+		}
+	}
+	for _, h := range all {
+		t.Log(h.set.Len(), len(h.waiting), len(h.refused), len(h.roster.Ends()))
+		f := h.roster.firm()
+		for p, n := range f.branches {
+			t.Log(p.dev.Text("")[:4], p.prev, n)
+		}
+		for _, e := range h.roster.Ends() {
+			for k, o := range all {
+				if !slices.Contains(o.roster.Ends(), e) {
+					i, held := o.set.index[e.ID]
+					t.Log("not at", k, e.Dev.Text("")[:4], e.Seq, held, held && o.roster.firm().has(i), o.refused[e.ID])
+				}
+			}
 		}
 	}
 	t.Fatal("the holders do not come to tell the same")

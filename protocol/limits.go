@@ -28,12 +28,12 @@ const (
 	// that somebody who was removed cannot grow the log for ever. Beyond it there are
 	// rekeys only, and no more than people who come and go.
 	MaxMemberControl = 64
-	// MaxCrowd is how many events at one place of a control chain all hold alike though
+	// MaxCrowd is how many branches of one fork of a control chain all hold alike though
 	// nobody cites them. Two show that a device was copied; more is somebody playing.
 	MaxCrowd = 8
-	// KeepCrowd is how many uncited events of one place a node holds: more than
+	// KeepCrowd is how many uncited branches of one fork a node holds: more than
 	// MaxCrowd, so that all nodes come to see the crowd.
-	KeepCrowd = 64
+	KeepCrowd = 16
 	// MaxIdle is how many uncited events without effect of one identity all hold alike:
 	// what somebody did before they heard of their removal.
 	MaxIdle = 64

@@ -23,23 +23,23 @@ func (e *MissingError) Error() string {
 // Set is the control events of one group, each statically valid and with all it
 // refers to: the whole input of [Eval]. It says nothing about who is a member now.
 type Set struct {
-	group   ID
-	nodes   []node           // in an order in which everything comes after what it cites
-	graph   *authority.Graph // the same positions
-	people  numbers          // identities, as the graph counts them
-	chains  numbers          // devices
-	index   map[ID]int32
-	heads   map[ID]struct{}
-	places  map[place][]int32 // by place on a chain; two at one place are a fork
-	crowded []place           // places with more than MaxCrowd events
-	certs   map[Key][]owned   // by device
-	owns    map[Key][]owned   // by identity
-	nonces  map[[16]byte][]int32
-	kinds   map[Kind][]int32
-	epochs  map[ID][]int32 // rekeys by epoch id: only one is true, but who lacks the secret cannot tell
-	bad     map[ID]struct{}
-	forks   []ForkProof
-	pasts   map[string]*Past
+	group  ID
+	nodes  []node           // in an order in which everything comes after what it cites
+	graph  *authority.Graph // the same positions
+	people numbers          // identities, as the graph counts them
+	chains numbers          // devices
+	index  map[ID]int32
+	heads  map[ID]struct{}
+	places map[place][]int32 // by place on a chain; two at one place are a fork
+	forked []place           // places with several events
+	certs  map[Key][]owned   // by device
+	owns   map[Key][]owned   // by identity
+	nonces map[[16]byte][]int32
+	kinds  map[Kind][]int32
+	epochs map[ID][]int32 // rekeys by epoch id: only one is true, but who lacks the secret cannot tell
+	bad    map[ID]struct{}
+	forks  []ForkProof
+	pasts  map[string]*Past
 
 	trusted bool            // signatures inside events were checked before they were stored
 	proved  map[ID]struct{} // admissions whose signatures are known to hold: see Prove
@@ -297,8 +297,8 @@ func (s *Set) insert(n *node) {
 		}
 	}
 	s.places[at] = append(s.places[at], i)
-	if len(s.places[at]) == MaxCrowd+1 {
-		s.crowded = append(s.crowded, at)
+	if len(s.places[at]) == 2 {
+		s.forked = append(s.forked, at)
 	}
 	for _, c := range certsIn(n.clear) {
 		o := owned{c.Root, c.Dev, i}
