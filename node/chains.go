@@ -76,8 +76,9 @@ type counted struct {
 // tips returns the ends of all chains, of control events those that are firm, of
 // messages those that count: what this node holds, as far as others should hold it too. The caller holds mu.
 func (r *room) tips() []protocol.Tip {
-	out := slices.Clone(r.current().Ends())
-	all := slices.DeleteFunc(r.log.Tips(), func(t protocol.Tip) bool { return t.Chain == protocol.Control })
+	all := r.log.Tips()
+	out := r.controlTips(all)
+	all = slices.DeleteFunc(all, func(t protocol.Tip) bool { return t.Chain == protocol.Control })
 	if stamp := r.current().Stamp(); r.counted.stamp != stamp || len(r.counted.ends) > countedEnds {
 		r.counted = counted{stamp: stamp, ends: make(map[protocol.ID]protocol.Tip)}
 	}
@@ -94,6 +95,32 @@ func (r *room) tips() []protocol.Tip {
 		all = all[n:]
 	}
 	slices.SortFunc(out, protocol.Tip.Compare)
+	return out
+}
+
+// controlTips returns the ends of control chains, as far as they are on disk. The caller
+// holds mu.
+func (r *room) controlTips(stored []protocol.Tip) []protocol.Tip {
+	var out []protocol.Tip
+	behind := make(map[protocol.Key]bool) // devices whose newest events are on their way
+	for _, t := range r.current().Ends() {
+		_, ok := slices.BinarySearchFunc(stored, t, protocol.Tip.Compare)
+		if !ok && r.set.Has(t.ID) {
+			_, err := r.log.Get(r.n.ctx, t.ID)
+			ok = err == nil
+			behind[t.Dev] = behind[t.Dev] || !ok
+		} else {
+			ok = true // or it names no event
+		}
+		if ok {
+			out = append(out, t)
+		}
+	}
+	for _, t := range stored {
+		if t.Chain == protocol.Control && behind[t.Dev] && r.current().Firm(t.ID) && !slices.Contains(out, t) {
+			out = append(out, t)
+		}
+	}
 	return out
 }
 

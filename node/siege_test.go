@@ -41,17 +41,26 @@ func settled(t *testing.T, group protocol.ID, all ...*person) {
 		}
 		cancel()
 	}
-	for _, p := range all[1:] {
-		if a, b := all[0].texts(group), p.texts(group); !slices.Equal(a, b) {
-			t.Errorf("%s shows %q, %s shows %q", all[0].cfg.Name, a, p.cfg.Name, b)
+	differ := ""
+	defer func() {
+		if t.Failed() {
+			t.Log(differ)
 		}
-		if a, b := all[0].system(group), p.system(group); !slices.Equal(a, b) {
-			t.Errorf("%s shows %q, %s shows %q", all[0].cfg.Name, a, p.cfg.Name, b)
+	}()
+	eventually(t, "all show the same", func() bool { // who holds an event may still ask for its key
+		differ = ""
+		for _, p := range all[1:] {
+			switch {
+			case !slices.Equal(all[0].texts(group), p.texts(group)):
+				differ = fmt.Sprintf("%s shows %q, %s shows %q", all[0].cfg.Name, all[0].texts(group), p.cfg.Name, p.texts(group))
+			case !slices.Equal(all[0].system(group), p.system(group)):
+				differ = fmt.Sprintf("%s shows %q, %s shows %q", all[0].cfg.Name, all[0].system(group), p.cfg.Name, p.system(group))
+			case all[0].roster(group) != p.roster(group):
+				differ = fmt.Sprintf("%s sees %s, %s sees %s", all[0].cfg.Name, all[0].roster(group), p.cfg.Name, p.roster(group))
+			}
 		}
-		if a, b := all[0].roster(group), p.roster(group); a != b {
-			t.Errorf("%s sees %s, %s sees %s", all[0].cfg.Name, a, p.cfg.Name, b)
-		}
-	}
+		return differ == ""
+	})
 }
 
 // reach is meet for nodes that may be connected, or dialling an address of before a
