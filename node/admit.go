@@ -255,9 +255,13 @@ func (r *room) grantTo(ctx context.Context, in openInvite, q protocol.JoinReques
 
 // admission is the grant that answers a request. The caller holds mu.
 func (r *room) admission(in openInvite, q protocol.JoinRequest) intent {
-	i := intent{kind: protocol.KindGrant, clear: &protocol.Grant{
-		Target: q.Cert.Root, Rank: in.body.Rank, Invite: in.id, Cert: &q.Cert, Proof: &q.Proof,
-	}}
+	g := &protocol.Grant{Target: q.Cert.Root, Rank: in.body.Rank, Invite: in.id, Cert: &q.Cert, Proof: &q.Proof}
+	if d, _, err := r.draftControl(protocol.KindGrant); err == nil { // issuing it tells what is wrong
+		if past, err := r.set.PastOf(d); err == nil {
+			g.Steps = r.keys.Steps(r.current(), past, r.time(), protocol.LeaveGrace)
+		}
+	}
+	i := intent{kind: protocol.KindGrant, clear: g}
 	// So that the group can say who joined before the profile arrives. That must not
 	// keep anybody out while there is no key to seal it under.
 	if _, err := r.sendEpoch(); err == nil && q.Name != "" {

@@ -64,7 +64,10 @@ func (r *room) findMissing() []wanted {
 			out = append(out, w)
 		}
 	}
-	return slices.DeleteFunc(out, func(w wanted) bool { return !r.keys.MayRead(r.current(), r.me.Root(), w.eid) })
+	return slices.DeleteFunc(out, func(w wanted) bool {
+		_, ok := r.keys.From(r.current(), r.me.Root(), w.eid)
+		return !ok
+	})
 }
 
 // askable takes the missing epochs that may be asked for now, those asked least often
@@ -276,17 +279,17 @@ func (r *room) askSecrets(ctx context.Context, w *wire, list []wanted) error {
 func (r *room) takeSecrets(ctx context.Context, asked []wanted, got []protocol.EpochSecret) error {
 	opened := 0
 	for _, s := range got {
-		ok := slices.ContainsFunc(asked, func(w wanted) bool {
-			return w.eid == s.Epoch && protocol.EpochID(r.group, w.dev, w.seq, s.E) == s.Epoch
-		})
-		if !ok {
+		r.mu.Lock()
+		fits := r.keys.Fits(r.set, s)
+		r.mu.Unlock()
+		if !fits || !slices.ContainsFunc(asked, func(w wanted) bool { return w.eid == s.Epoch }) {
 			return fmt.Errorf("epoch %s: the answer is not its secret: %w", s.Epoch.Text("ep_"), protocol.ErrSealBroken)
 		}
-		if err := r.saveSecret(ctx, s.Epoch, s.E); err != nil {
+		if err := r.saveSecret(ctx, s); err != nil {
 			return err
 		}
 		r.mu.Lock()
-		r.keys.Add(s.Epoch, s.E)
+		r.keys.Add(s)
 		r.openEpochs()
 		r.mu.Unlock()
 		opened++

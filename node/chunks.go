@@ -116,7 +116,7 @@ func (r *room) unwrap(w wanted, data []byte) (place int, opened bool) {
 		r.n.log.Debug("a wrap for this device does not open", "epoch", w.eid, "err", err)
 		return 0, false
 	}
-	r.keys.Add(w.eid, ep.E)
+	r.keys.Add(protocol.EpochSecret{Epoch: w.eid, E: ep.E})
 	r.openEpochs()
 	return 0, r.keys.Held(w.eid)
 }
@@ -160,7 +160,7 @@ func (r *room) keepChunk(w wanted, id protocol.ID, data []byte) (place int, open
 			r.mu.Unlock()
 		}
 		if opened {
-			_ = r.saveSecret(ctx, w.eid, e.E) // the chunk gives it again
+			_ = r.saveSecret(ctx, protocol.EpochSecret{Epoch: w.eid, E: e.E}) // the chunk gives it again
 		}
 	})
 	return place, opened

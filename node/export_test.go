@@ -47,7 +47,7 @@ func (n *Node) Forget(group protocol.ID) {
 	defer r.mu.Unlock()
 	points := r.arrange()
 	seeds := r.keys.prekeys
-	r.keys = newKeys(group)
+	r.keys = newKeys(group, r.me.Root())
 	r.keys.prekeys = seeds
 	r.meta.Secrets = points
 }
@@ -243,4 +243,11 @@ func (n *Node) ChainsOf(ctx context.Context, group protocol.ID, dev protocol.Key
 func (n *Node) Count(group protocol.ID) uint64 {
 	r, _ := n.room(group)
 	return r.log.Count()
+}
+
+// AskAnew lets everything that is missing be asked for at once.
+func (n *Node) AskAnew(group protocol.ID) {
+	r, _ := n.room(group)
+	r.askAnew()
+	r.poke()
 }

@@ -100,10 +100,11 @@ func (r *room) found(ctx context.Context, genesis protocol.Verified, name string
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := r.saveSecret(ctx, ep.ID, e); err != nil {
+	secret := protocol.EpochSecret{Epoch: ep.ID, E: e}
+	if err := r.saveSecret(ctx, secret); err != nil {
 		return nil, nil, err
 	}
-	r.keys.Add(ep.ID, e)
+	r.keys.Add(secret)
 	first, _, err := r.issue(protocol.KindRekey, rekey, nil)
 	if err != nil {
 		return nil, nil, err

@@ -357,13 +357,10 @@ func (r *room) addSecrets(ctx context.Context, w protocol.Welcome) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range w.Epochs {
-		if e.E.IsZero() {
-			continue // a later step of an epoch is for groups whose history begins with the newcomer
-		}
-		if err := r.saveSecret(ctx, e.Epoch, e.E); err != nil {
+		if err := r.saveSecret(ctx, e); err != nil {
 			return err
 		}
-		r.keys.Add(e.Epoch, e.E)
+		r.keys.Add(e)
 	}
 	r.meta.Secrets, r.keys.ordered = w.Secrets, protocol.Choice{}
 	r.openEpochs()

@@ -18,8 +18,8 @@ type keys struct {
 	ordered protocol.Choice // for which the rendezvous secrets were ordered
 }
 
-func newKeys(group protocol.ID) keys {
-	return keys{Keyring: protocol.NewKeyring(group), prekeys: make(map[uint64]protocol.Secret), asked: make(map[protocol.ID]asking)}
+func newKeys(group protocol.ID, me protocol.Key) keys {
+	return keys{Keyring: protocol.NewKeyring(group, me), prekeys: make(map[uint64]protocol.Secret), asked: make(map[protocol.ID]asking)}
 }
 
 // loadSecrets reads the epoch secrets back and opens what they open.
@@ -29,24 +29,27 @@ func (r *room) loadSecrets(ctx context.Context) error {
 		return err
 	}
 	for key, value := range stored {
-		eid, err := protocol.ParseID("", key)
-		if err != nil || len(value) != 32 {
+		s, err := protocol.ParseEpochSecret(value)
+		if err != nil || s.Epoch.Text("") != key {
 			return fmt.Errorf("epoch secret %q in the store is damaged", key)
 		}
-		r.keys.Add(eid, protocol.Secret(value))
+		r.keys.Add(s)
 	}
 	r.openEpochs()
 	return nil
 }
 
 // saveSecret stores an epoch's secret before anything is sealed or opened with it.
-func (r *room) saveSecret(ctx context.Context, eid protocol.ID, e protocol.Secret) error {
-	return r.n.store.Put(ctx, epochSpace(r.group), eid.Text(""), e[:])
+func (r *room) saveSecret(ctx context.Context, s protocol.EpochSecret) error {
+	return r.n.store.Put(ctx, epochSpace(r.group), s.Epoch.Text(""), s.Encode())
 }
 
 // learnKeys opens what a control event makes possible to open. The caller holds mu.
 func (r *room) learnKeys(v protocol.Verified) {
-	if v.Header().Kind == protocol.KindRekey {
+	switch v.Header().Kind {
+	case protocol.KindGrant: // it may say that the epochs go a step further
+		r.openEpochs()
+	case protocol.KindRekey:
 		r.openEpochs()
 		r.takeEarly(v.ID())
 	}
@@ -67,7 +70,7 @@ func (r *room) openEpochs() {
 		if slot.kind != protocol.RecordProfile {
 			continue
 		}
-		if tag, err := protocol.ProfileEpoch(rec.Record()); err == nil && opened[tag] {
+		if tag, _, err := protocol.ProfileEpoch(rec.Record()); err == nil && opened[tag] {
 			r.nameFrom(rec)
 		}
 	}

@@ -43,7 +43,7 @@ func (r *room) nameFrom(rec protocol.VerifiedRecord) {
 	if rec.Record().Type != protocol.RecordProfile {
 		return
 	}
-	tag, err := protocol.ProfileEpoch(rec.Record())
+	tag, _, err := protocol.ProfileEpoch(rec.Record())
 	if err != nil {
 		return
 	}
@@ -117,15 +117,15 @@ func (n *Node) displayName() string {
 }
 
 // sealedBefore says whether this device's profile is one that the newest members
-// cannot read: under an epoch other than ep, where history begins with them. The
+// cannot read: under another epoch than ep or a step before, where history begins with them. The
 // caller holds mu.
 func (r *room) sealedBefore(dev protocol.Key, ep *protocol.Epoch) bool {
 	rec, ok := r.records[recordSlot{dev, protocol.RecordProfile}]
 	if !ok || !r.historyFromJoin() {
 		return false
 	}
-	tag, err := protocol.ProfileEpoch(rec.Record())
-	return err == nil && tag != ep.Tag()
+	tag, step, err := protocol.ProfileEpoch(rec.Record())
+	return err == nil && !ep.Seals(tag, step)
 }
 
 // prekeyLife is how long a prekey is good for after its week begins: it outlives the

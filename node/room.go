@@ -117,7 +117,7 @@ func (n *Node) openRoom(ctx context.Context, group protocol.ID, meta roomMeta) (
 	r := &room{
 		n: n, group: group, spared: spared, surplus: surplus, bodiless: make(map[protocol.ID]bool), log: log, meta: meta,
 		set: protocol.NewSet(group), parked: newParking(), recent: recent,
-		keys: newKeys(group), chunks: newChunkIndex(), records: make(map[recordSlot]protocol.VerifiedRecord),
+		keys: newKeys(group, n.account.Identity(meta.Tag).Root()), chunks: newChunkIndex(), records: make(map[recordSlot]protocol.VerifiedRecord),
 		names: make(map[protocol.Key]string), guests: make(map[protocol.Key]protocol.Key), buckets: make(map[string]*rate.Limiter),
 		grants: rate.NewLimiter(grantsPerSecond, grantsBurst), lobbies: make(map[protocol.ID]protocol.Secret), met: make(map[protocol.ID]bool),
 		losses: log.Failures(), kick: make(chan struct{}, 1), fetch: make(chan struct{}, 1), ask: make(chan struct{}, 1),

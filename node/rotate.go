@@ -125,7 +125,8 @@ func (r *room) startEpoch(why protocol.Reason, to func(dev protocol.Key) bool) e
 // issueEpoch stores what a rekey rests on, and then issues it. The caller holds mu.
 func (r *room) issueEpoch(ep *protocol.Epoch, rekey *protocol.Rekey, chunks [][]byte) (rotation, error) {
 	ctx := r.n.ctx
-	if err := r.saveSecret(ctx, ep.ID, ep.E); err != nil {
+	secret := protocol.EpochSecret{Epoch: ep.ID, E: ep.E}
+	if err := r.saveSecret(ctx, secret); err != nil {
 		return rotation{}, err
 	}
 	for i, c := range chunks {
@@ -133,7 +134,7 @@ func (r *room) issueEpoch(ep *protocol.Epoch, rekey *protocol.Rekey, chunks [][]
 			return rotation{}, err
 		}
 	}
-	r.keys.Add(ep.ID, ep.E)
+	r.keys.Add(secret)
 	v, commit, err := r.issue(protocol.KindRekey, rekey, nil)
 	if err != nil {
 		return rotation{}, err

@@ -242,6 +242,10 @@ func (r *room) reveal(m *Message, v protocol.Verified) {
 	case errors.Is(err, protocol.ErrErased):
 		m.Unreadable = "erased"
 		r.wantBody(v)
+	case v.Header().Step < ep.Step:
+		m.Unreadable = "sent before you joined"
+	case errors.Is(err, protocol.ErrNoKey):
+		m.Unreadable = "its key is not here yet"
 	case err != nil:
 		m.Unreadable = "it does not open"
 	case !v.Header().Kind.Known():

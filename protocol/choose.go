@@ -10,11 +10,12 @@ import (
 
 // View is from where somebody looks at the epochs of a group.
 type View struct {
-	Held  func(eid, rekey ID) bool // whether the secret is here, and that of this rekey
-	Spent func(eid ID) bool        // whether [EpochMessages] are known under it; nil is no
-	Now   uint64                   // what time it is, in milliseconds
-	Grace time.Duration            // for how long a leave or a revocation may be missing
-	Hard  bool                     // leaves and revocations may be missing for ever
+	Held   func(eid, rekey ID) bool // whether the secret is here, and that of this rekey
+	Forged func(grant, eid ID) bool // whether a grant is known to commit to a wrong step; nil is no
+	Spent  func(eid ID) bool        // whether [EpochMessages] are known under it; nil is no
+	Now    uint64                   // what time it is, in milliseconds
+	Grace  time.Duration            // for how long a leave or a revocation may be missing
+	Hard   bool                     // leaves and revocations may be missing for ever
 }
 
 // Candidate is an epoch somebody could send under.
@@ -36,6 +37,8 @@ type look struct {
 	View
 	endings []int32 // effective, in the set's order
 	ended   authority.Past
+	joined  []int32 // live admissions, where history begins with joining
+	entered authority.Past
 	needed  []seen // the rekeys that were needed, in the set's order
 }
 
@@ -46,7 +49,8 @@ type seen struct {
 }
 
 // Candidates returns the epochs of the group for [Usable]. An epoch is current if its
-// rekey has seen everybody go who went; leaves and revocations younger than the grace
+// rekey has seen everybody go who went, and, where history begins with joining, everybody
+// come who came, or they say from which step on they read it; leaves and revocations younger than the grace
 // may be missing, so that not every leave starts an epoch at once.
 //
 // A rekey is needed if its author is a moderator or more senior, or if its past has no
@@ -58,6 +62,11 @@ func (r *Roster) Candidates(v View) []Candidate {
 	endings := slices.DeleteFunc(r.state.Endings(), func(i int32) bool { return !r.firm().has(i) }) // what is not firm nobody cites
 	l := look{Roster: r, View: v, endings: endings}
 	l.ended = authority.Positions(l.endings)
+	if r.History() == HistorySinceJoin && !v.Hard {
+		l.joined = r.liveAdmissions()
+		l.entered = authority.Positions(l.joined)
+	}
+	whole := l.ended.Union(l.entered)
 	depth := make(map[ID]int)
 	var out []Candidate
 	for _, i := range s.kinds[KindRekey] {
@@ -67,7 +76,7 @@ func (r *Roster) Candidates(v View) []Candidate {
 		k := s.nodes[i].clear.(*Rekey)
 		c := Candidate{ID: k.Epoch, Rekey: s.nodes[i].v.id, Rank: s.graph.Acting(i), HLC: s.nodes[i].v.Header().HLC}
 		c.Held = v.Held(c.ID, c.Rekey)
-		c.Current = l.current(i, l.ended, v.Now, v.Grace)
+		c.Current = l.current(i, whole, v.Now, v.Grace)
 		c.Needed = c.Rank <= Moderator || l.need(i)
 		if c.Needed {
 			l.needed = append(l.needed, seen{i, c.ID, c.HLC})
@@ -86,12 +95,33 @@ func (r *Roster) Candidates(v View) []Candidate {
 // tells, at a time.
 func (l *look) current(rekey int32, within authority.Past, at uint64, grace time.Duration) bool {
 	down := l.set.graph.Past(rekey)
-	if !l.ended.Lacks(within, down) {
-		return true
-	}
-	return !slices.ContainsFunc(l.endings, func(e int32) bool {
+	if l.ended.Lacks(within, down) && slices.ContainsFunc(l.endings, func(e int32) bool {
 		return within.Has(e) && !down.Has(e) && l.presses(e, at, grace)
+	}) {
+		return false
+	}
+	return !l.entered.Lacks(within, down) || !slices.ContainsFunc(l.joined, func(g int32) bool {
+		return within.Has(g) && !down.Has(g) && !l.steps(g, rekey)
 	})
+}
+
+// steps says whether an admission names the step from which on its target reads a
+// rekey's epoch.
+func (l *look) steps(grant, rekey int32) bool {
+	eid := l.set.nodes[rekey].clear.(*Rekey).Epoch
+	return l.set.stepOf(grant, eid).Step > 0 && (l.Forged == nil || !l.Forged(l.set.nodes[grant].v.id, eid))
+}
+
+// liveAdmissions returns the admissions under which somebody reads now.
+func (r *Roster) liveAdmissions() []int32 {
+	var out []int32
+	for _, i := range r.set.kinds[KindGrant] {
+		g := r.set.nodes[i].clear.(*Grant)
+		if g.Proof != nil && g.Rank < Relay && slices.Contains(r.state.Live(r.set.people.byKey[g.Target]), i) {
+			out = append(out, i)
+		}
+	}
+	return out
 }
 
 // need says whether somebody who was to send with a rekey's past had to start an epoch.

@@ -13,13 +13,13 @@ const (
 )
 
 // holder is a keyring that has every secret of a world.
-func (w *world) holder() (*Keyring, *Roster) { return NewKeyring(w.group), Eval(w.set) }
+func (w *world) holder() (*Keyring, *Roster) { return NewKeyring(w.group, w.ana.root()), Eval(w.set) }
 
 // begin has somebody start an epoch and takes its secret into a keyring.
 func (w *world) begin(k *Keyring, by *actor, name string, parents ...*Epoch) *Epoch {
 	w.t.Helper()
 	ep := w.start(by, name, parents...)
-	k.Add(ep.ID, ep.E)
+	k.Add(EpochSecret{Epoch: ep.ID, E: ep.E})
 	if k.Open(w.set); !k.Held(ep.ID) {
 		w.t.Fatalf("%s is not held", name)
 	}
@@ -82,7 +82,7 @@ func TestOthersAdoptWhatWasNeeded(t *testing.T) {
 			}
 			want := first
 			if w.epoch != first {
-				k.Add(w.epoch.ID, w.epoch.E)
+				k.Add(EpochSecret{Epoch: w.epoch.ID, E: w.epoch.E})
 				want = w.epoch
 			}
 			second := w.begin(k, w.all[c.by], "second", first)
@@ -108,7 +108,7 @@ func TestOthersAdoptWhatWasNeeded(t *testing.T) {
 func TestWhoLacksASecretSendsAllTheSame(t *testing.T) {
 	w := newWorld(t)
 	bob := w.join("bob", Member)
-	k := NewKeyring(w.group)
+	k := NewKeyring(w.group, bob.root())
 	w.start(w.ana, "first") // bob has no secret of it
 	own := w.begin(k, bob, "own")
 	w.sends("his own", k, w.hlc, 0, own)

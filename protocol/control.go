@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/fxamacker/cbor/v2"
@@ -42,11 +43,12 @@ type Grant struct {
 	Steps  []StepStart `cbor:"11,keyasint,omitempty"` // where the newcomer's reading begins in each live epoch (history since-join)
 }
 
-// StepStart commits to an epoch's secret at the step before a newcomer's first.
+// StepStart says from which step on a newcomer reads an epoch. Who has seen it seals
+// there or later.
 type StepStart struct {
 	Epoch ID     `cbor:"1,keyasint"`
-	Step  uint32 `cbor:"3,keyasint"`
-	Hash  ID     `cbor:"5,keyasint"` // SHA-256 of the step secret
+	Step  uint32 `cbor:"3,keyasint"` // at least 1
+	Hash  ID     `cbor:"5,keyasint"` // [CommitStep] of the secret at Step
 }
 
 // Cut is what a denial spares of its target's acts: the events it names and those
@@ -300,6 +302,8 @@ func (g *Grant) check() error {
 		return malformed("the certificate is not the target's")
 	case len(g.Steps) > MaxWelcomeEpochs || !strictlyAscending(g.Steps, func(a, b StepStart) int { return a.Epoch.Compare(b.Epoch) }):
 		return malformed("steps are too many or not in ascending order")
+	case slices.ContainsFunc(g.Steps, func(s StepStart) bool { return s.Step == 0 || s.Hash.IsZero() }):
+		return malformed("a step 0 or without its hash")
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // ErrNoKey says that the epoch's secret needed to open something is not held.
@@ -25,13 +26,57 @@ const gcmOverhead = 16
 const maxStep = 1 << 16
 
 // Epoch is one random secret that a group's members share for a while, and what
-// follows from it. Forked epochs are normal.
+// follows from it. Forked epochs are normal. An Epoch is not changed: what is sealed
+// under it may be opened while another admission moves the group on.
 type Epoch struct {
 	Group ID
 	ID    ID     // commits to E, the rekey's author and its place
 	E     Secret // zero where only a later step was handed over
 	Step  uint32 // the first step this holder can open
 	S     Secret // the secret at Step
+
+	last  *uint32  // the step that the group's admissions go to; nil is any
+	top   Secret   // the secret there
+	marks []Secret // those at Step, Step+markEvery, ..., so that no step is far from one
+}
+
+// markEvery is how many steps lie between two marks: a walk from one costs less than
+// the signature check of a message, and the marks of 65,536 steps are 32 KiB.
+const markEvery = 64
+
+// until returns the epoch as who knows of admissions up to a step holds it: sealing at
+// that step, and opening none beyond, where nobody honest seals.
+func (ep *Epoch) until(last uint32) *Epoch {
+	c := *ep
+	last = max(last, ep.Step)
+	if c.marks == nil {
+		c.marks = []Secret{c.S}
+	}
+	for {
+		next := uint32(len(c.marks)) * markEvery
+		if c.Step+next > last || next > maxStep {
+			break
+		}
+		c.marks = append(slices.Clip(c.marks), walk(c.marks[len(c.marks)-1], markEvery))
+	}
+	c.last = &last
+	c.top, _ = c.find(last)
+	return &c
+}
+
+func walk(s Secret, steps uint32) Secret {
+	for range steps {
+		s = Secret(must(hkdf.Expand(sha256.New, s[:], "p2pchat/1 step", 32)))
+	}
+	return s
+}
+
+// seals is the step at which this holder seals.
+func (ep *Epoch) seals() uint32 {
+	if ep.last != nil {
+		return *ep.last
+	}
+	return ep.Step
 }
 
 // EpochID returns the id of the epoch that dev starts with its control event seq.
@@ -53,19 +98,40 @@ func (ep *Epoch) Tag() EpochTag { return EpochTag(ep.ID[:16]) }
 
 // at returns the secret of a step.
 func (ep *Epoch) at(step uint32) (Secret, error) {
-	if step < ep.Step || step-ep.Step > maxStep {
-		return Secret{}, fmt.Errorf("step %d of an epoch held from step %d: %w", step, ep.Step, ErrNoKey)
+	switch {
+	case ep.last != nil && step > *ep.last:
+		return Secret{}, fmt.Errorf("step %d of an epoch whose admissions go to %d: %w", step, *ep.last, ErrNoKey)
+	case ep.last != nil && step == *ep.last:
+		return ep.top, nil
 	}
-	s := ep.S
-	for range step - ep.Step {
-		s = Secret(must(hkdf.Expand(sha256.New, s[:], "p2pchat/1 step", 32)))
+	s, ok := ep.find(step)
+	if !ok {
+		return Secret{}, fmt.Errorf("step %d of an epoch held from step %d: %w", step, ep.Step, ErrNoKey)
 	}
 	return s, nil
 }
 
+// find walks to a step from the mark before it.
+func (ep *Epoch) find(step uint32) (Secret, bool) {
+	if step < ep.Step || step-ep.Step > maxStep {
+		return Secret{}, false
+	}
+	if len(ep.marks) == 0 {
+		return walk(ep.S, step-ep.Step), true
+	}
+	from := min((step-ep.Step)/markEvery, uint32(len(ep.marks)-1))
+	return walk(ep.marks[from], step-ep.Step-from*markEvery), true
+}
+
+// CommitStep is the commitment to an epoch's secret at a step, in the admission of who
+// gets it.
+func CommitStep(group, eid ID, step uint32, s Secret) ID {
+	return hash("p2pchat/1 step commit", group[:], eid[:], binary.BigEndian.AppendUint32(nil, step), s[:])
+}
+
 // address writes epoch, step and a fresh n into a header.
 func (ep *Epoch) address(h *Header, random io.Reader) error {
-	h.Epoch, h.Step = ep.Tag(), ep.Step
+	h.Epoch, h.Step = ep.Tag(), ep.seals()
 	_, err := io.ReadFull(random, h.N[:])
 	return err
 }

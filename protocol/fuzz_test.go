@@ -175,7 +175,7 @@ func FuzzRecord(f *testing.F) {
 		}
 		v, err := Record{Type: RecordProfile, Number: 3, Value: data}.Sign(w.group, w.ana.id.Signer())
 		if err == nil {
-			_, _ = ProfileEpoch(v.Record())
+			_, _, _ = ProfileEpoch(v.Record())
 			_, _ = ep.OpenProfile(v)
 		}
 	})

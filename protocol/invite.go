@@ -199,13 +199,25 @@ type Welcome struct {
 	Name    string        `cbor:"8,keyasint,omitempty"` // the group's name
 }
 
-// EpochSecret hands over an epoch: its secret, or a later step where history
-// begins with the newcomer.
+// EpochSecret hands over an epoch: its secret, or a later step where history begins
+// with the newcomer, and then the rendezvous secret, which E would open.
 type EpochSecret struct {
 	Epoch ID     `cbor:"1,keyasint"`
 	E     Secret `cbor:"3,keyasint,omitzero"`
 	Step  uint32 `cbor:"5,keyasint,omitzero"`
 	S     Secret `cbor:"7,keyasint,omitzero"`
+	N     Secret `cbor:"9,keyasint,omitzero"`
+}
+
+// Encode returns the secret's bytes, for the disk.
+func (s EpochSecret) Encode() []byte { return marshal(s) }
+
+// ParseEpochSecret reads what Encode wrote.
+func ParseEpochSecret(data []byte) (s EpochSecret, err error) {
+	if err = unmarshal(data, &s); err == nil && s.E.IsZero() == (s.Step == 0) {
+		err = malformed("an epoch's secret is E, or a later step")
+	}
+	return s, err
 }
 
 // sealedWelcome is a Welcome on the wire.

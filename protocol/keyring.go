@@ -13,21 +13,27 @@ import (
 // method that takes a set or a roster means the one group's.
 type Keyring struct {
 	group   ID
+	me      Key
 	epochs  map[ID]*Epoch
 	rekeys  map[ID]ID // by epoch, the rekey that its secret fits
 	tags    map[EpochTag]*Epoch
-	pending map[ID]Secret
+	pending map[ID]EpochSecret
 	points  map[ID]Secret // by epoch, the rendezvous secret that its rekey carries
-	spent   map[ID]bool   // epochs under which enough was sent
+	steps   map[ID]int    // by epoch, how many of the admissions that name it were looked at
+	forged  map[naming]bool
+	spent   map[ID]bool // epochs under which enough was sent
 	changes int
 	chosen  map[time.Duration]Choice // by grace
 }
 
-// NewKeyring returns the empty keyring of a group.
-func NewKeyring(group ID) *Keyring {
+// naming is a grant's word about an epoch.
+type naming struct{ grant, eid ID }
+
+// NewKeyring returns the empty keyring of somebody in a group.
+func NewKeyring(group ID, me Key) *Keyring {
 	return &Keyring{
-		group: group, epochs: make(map[ID]*Epoch), rekeys: make(map[ID]ID), tags: make(map[EpochTag]*Epoch),
-		pending: make(map[ID]Secret), points: make(map[ID]Secret), spent: make(map[ID]bool), chosen: make(map[time.Duration]Choice),
+		group: group, me: me, steps: make(map[ID]int), forged: make(map[naming]bool), epochs: make(map[ID]*Epoch), rekeys: make(map[ID]ID), tags: make(map[EpochTag]*Epoch),
+		pending: make(map[ID]EpochSecret), points: make(map[ID]Secret), spent: make(map[ID]bool), chosen: make(map[time.Duration]Choice),
 	}
 }
 
@@ -50,72 +56,134 @@ func (k *Keyring) ByTag(tag EpochTag) *Epoch { return k.tags[tag] }
 func (k *Keyring) Point(eid ID) (Secret, bool) { n, ok := k.points[eid]; return n, ok }
 
 // Add takes a secret that is claimed to be an epoch's. [Keyring.Open] finds out.
-func (k *Keyring) Add(eid ID, e Secret) {
-	if !k.Held(eid) {
-		k.pending[eid] = e
+func (k *Keyring) Add(s EpochSecret) {
+	if k.adds(s) {
+		k.pending[s.Epoch] = s
 	}
+}
+
+// adds says whether a secret opens more of an epoch than is held.
+func (k *Keyring) adds(s EpochSecret) bool {
+	ep := k.epochs[s.Epoch]
+	return ep == nil || ep.E.IsZero() && (!s.E.IsZero() || s.Step < ep.Step)
 }
 
 // Drop forgets a secret that waits for its rekey.
 func (k *Keyring) Drop(eid ID) { delete(k.pending, eid) }
 
 // Open checks what waits against the rekeys of a set, opens parents with what it
-// finds, and returns the epochs that opened.
+// finds, and returns the epochs that opened. It takes the epochs to the steps that the
+// set's admissions go to.
 func (k *Keyring) Open(s *Set) []*Epoch {
 	var opened []*Epoch
-	for eid, e := range k.pending {
-		opened = append(opened, k.take(s, eid, e)...)
+	for _, secret := range k.pending {
+		opened = append(opened, k.take(s, secret)...)
+	}
+	for eid, ep := range k.epochs {
+		k.follow(s, eid, ep)
 	}
 	return opened
 }
 
 // take opens an epoch with a secret, and what that opens.
-func (k *Keyring) take(s *Set, eid ID, e Secret) []*Epoch {
-	type claim struct {
-		eid ID
-		e   Secret
-	}
+func (k *Keyring) take(s *Set, secret EpochSecret) []*Epoch {
 	var opened []*Epoch
-	for todo := []claim{{eid, e}}; len(todo) > 0; todo = todo[1:] {
-		ep, rekey := k.open(s, todo[0].eid, todo[0].e)
+	for todo := []EpochSecret{secret}; len(todo) > 0; todo = todo[1:] {
+		ep, rekey := k.open(s, todo[0])
 		if ep == nil {
 			continue
 		}
 		opened = append(opened, ep)
 		for _, p := range rekey.Parents {
-			if k.Held(p.Epoch) || len(p.Back) == 0 {
+			if k.Held(p.Epoch) || len(p.Back) == 0 || ep.E.IsZero() {
 				continue
 			}
 			if e, err := ep.OpenParent(p.Epoch, p.Back); err == nil {
-				todo = append(todo, claim{p.Epoch, e})
+				todo = append(todo, EpochSecret{Epoch: p.Epoch, E: e})
 			}
 		}
 	}
 	return opened
 }
 
-// open takes an epoch in if the secret is the one that a rekey committed to. Anybody
-// can claim an epoch's id; only its author's rekey fits the secret.
-func (k *Keyring) open(s *Set, eid ID, e Secret) (*Epoch, *Rekey) {
-	if k.Held(eid) {
+// open takes an epoch in if the secret fits.
+func (k *Keyring) open(s *Set, secret EpochSecret) (*Epoch, *Rekey) {
+	if !k.adds(secret) {
+		delete(k.pending, secret.Epoch)
 		return nil, nil
 	}
-	for _, i := range s.epochs[eid] {
-		n := &s.nodes[i]
-		h, rekey := n.v.Header(), n.clear.(*Rekey)
-		ep, err := NewEpoch(k.group, eid, h.Dev, h.Seq, e)
-		if err != nil {
-			continue
-		}
-		k.epochs[eid], k.rekeys[eid], k.tags[ep.Tag()] = ep, n.v.id, ep
-		delete(k.pending, eid)
-		if n, err := ep.OpenN(rekey.SealedN, rekey.Commit); err == nil {
-			k.points[eid] = n
-		}
-		k.changes++
-		return ep, rekey
+	ep, rekey := k.fit(s, secret)
+	if ep == nil {
+		return nil, nil
 	}
-	return nil, nil
+	eid := ep.ID
+	k.epochs[eid], k.rekeys[eid], k.tags[ep.Tag()] = ep, s.nodes[rekey].v.id, ep
+	delete(k.pending, eid)
+	delete(k.steps, eid)
+	k.changes++
+	body := s.nodes[rekey].clear.(*Rekey)
+	if !secret.N.IsZero() && CommitN(k.group, secret.N) == body.Commit {
+		k.points[eid] = secret.N
+	} else if n, err := ep.OpenN(body.SealedN, body.Commit); err == nil {
+		k.points[eid] = n
+	}
+	return ep, body
+}
+
+// Fits says whether a secret is what a rekey, or an admission of this keyring's owner,
+// committed to.
+func (k *Keyring) Fits(s *Set, secret EpochSecret) bool {
+	ep, _ := k.fit(s, secret)
+	return ep != nil
+}
+
+// fit finds the rekey that a secret is of. Anybody can claim an epoch's id; only its
+// author's rekey fits E. A later step is what an admission committed to; which of several
+// rekeys it is of, it does not say.
+func (k *Keyring) fit(s *Set, secret EpochSecret) (*Epoch, int32) {
+	claims, eid := s.epochs[secret.Epoch], secret.Epoch
+	if !secret.E.IsZero() {
+		for _, i := range claims {
+			h := s.nodes[i].v.Header()
+			if ep, err := NewEpoch(k.group, eid, h.Dev, h.Seq, secret.E); err == nil {
+				return ep, i
+			}
+		}
+		return nil, 0
+	}
+	for _, i := range s.steps[eid] {
+		st := s.stepOf(i, eid)
+		if len(claims) > 0 && s.nodes[i].clear.(*Grant).Target == k.me && st.Step == secret.Step && st.Hash == CommitStep(k.group, eid, st.Step, secret.S) {
+			return &Epoch{Group: k.group, ID: eid, Step: secret.Step, S: secret.S}, claims[0]
+		}
+	}
+	return nil, 0
+}
+
+// follow takes an epoch to the step that the admissions which name it go to, and finds
+// out which of those committed to something else.
+func (k *Keyring) follow(s *Set, eid ID, ep *Epoch) {
+	list := s.steps[eid]
+	done, known := k.steps[eid]
+	if known && done == len(list) {
+		return
+	}
+	if done > len(list) {
+		done = 0 // another set
+	}
+	var last uint32
+	for _, i := range list {
+		last = max(last, s.stepOf(i, eid).Step)
+	}
+	ep = ep.until(last)
+	for _, i := range list[done:] {
+		st := s.stepOf(i, eid)
+		if secret, err := ep.at(st.Step); err == nil && CommitStep(k.group, eid, st.Step, secret) != st.Hash {
+			k.forged[naming{s.nodes[i].v.id, eid}] = true
+		}
+	}
+	k.epochs[eid], k.tags[ep.Tag()], k.steps[eid] = ep, ep, len(list)
+	k.changes++
 }
 
 // Choice is the epoch to send under, and what the choice was made from: two that are
@@ -180,7 +248,7 @@ func (k *Keyring) Due(r *Roster, now uint64, grace time.Duration) Reason {
 	c := k.Choose(r, now, grace)
 	switch {
 	case !c.OK:
-		hard := r.Candidates(View{Held: k.fits, Spent: k.isSpent, Now: now, Hard: true})
+		hard := r.Candidates(k.view(r, View{Now: now, Hard: true}))
 		if _, ok := Usable(hard); !ok {
 			return Expelled
 		}
@@ -201,16 +269,21 @@ func (k *Keyring) Spend(eid ID) {
 	}
 }
 
-func (k *Keyring) isSpent(eid ID) bool { return k.spent[eid] }
-
 // Candidates returns all epochs of the group as this keyring sees them.
 func (k *Keyring) Candidates(r *Roster, now uint64, grace time.Duration) []Candidate {
-	return r.Candidates(View{Held: k.fits, Spent: k.isSpent, Now: now, Grace: grace})
+	return r.Candidates(k.view(r, View{Now: now, Grace: grace}))
 }
 
-// fits says whether the secret of an epoch is here and is that of a rekey which claims
-// to start it.
-func (k *Keyring) fits(eid, rekey ID) bool { return k.epochs[eid] != nil && k.rekeys[eid] == rekey }
+// view is how a keyring's owner looks at the epochs.
+func (k *Keyring) view(r *Roster, v View) View {
+	v.Spent = func(eid ID) bool { return k.spent[eid] }
+	v.Forged = func(grant, eid ID) bool { return k.forged[naming{grant, eid}] }
+	v.Held = func(eid, rekey ID) bool {
+		ep := k.epochs[eid]
+		return ep != nil && k.rekeys[eid] == rekey && (!ep.E.IsZero() || len(r.set.epochs[eid]) == 1)
+	}
+	return v
+}
 
 // Live returns the epochs that are held and that no other held one follows: the one to
 // send under first, then those that were needed. What was not needed takes the place of
@@ -241,31 +314,60 @@ func (k *Keyring) Live(r *Roster, now uint64, grace time.Duration) []*Epoch {
 	return out
 }
 
-// MayRead says whether somebody may have all of an epoch: everybody in an open group;
-// else who was in it, as far as the rekey's author knew, and has not gone since.
-func (k *Keyring) MayRead(r *Roster, root Key, eid ID) bool {
+// From says from which step on somebody may read an epoch, if at all: all of it in an
+// open group; else who was in it, as far as the rekey's author knew, and has not gone
+// since, reads all, and who was admitted later from the step that the admission says.
+func (k *Keyring) From(r *Roster, root Key, eid ID) (step uint32, ok bool) {
 	if r.History() != HistorySinceJoin {
-		return true
+		return 0, true
 	}
-	rekey, known := k.rekeys[eid]
+	s := r.set
+	rekey, held := k.rekeys[eid]
 	for _, grant := range r.standing(root) {
-		for _, i := range r.set.epochs[eid] {
-			if (!known || r.set.nodes[i].v.id == rekey) && (i == grant || r.set.graph.Sees(i, grant)) {
-				return true
+		for _, i := range s.epochs[eid] {
+			if (!held || s.nodes[i].v.id == rekey) && s.graph.Sees(i, grant) {
+				return 0, true
 			}
 		}
+		if st := s.stepOf(grant, eid); st.Step > 0 && !k.forged[naming{s.nodes[grant].v.id, eid}] && (!ok || st.Step < step) {
+			step, ok = st.Step, true
+		}
 	}
-	return false
+	return step, ok
 }
 
 // Share returns the secret of an epoch as somebody may have it, who is to be a current
 // member senior to relay.
 func (k *Keyring) Share(r *Roster, root Key, eid ID) (EpochSecret, bool) {
 	ep := k.epochs[eid]
-	if ep == nil || ep.E.IsZero() || !k.MayRead(r, root, eid) {
+	step, ok := k.From(r, root, eid)
+	switch {
+	case ep == nil || !ok || step == 0 && ep.E.IsZero():
 		return EpochSecret{}, false
+	case step == 0:
+		return EpochSecret{Epoch: eid, E: ep.E}, true
 	}
-	return EpochSecret{Epoch: eid, E: ep.E}, true
+	s, err := ep.at(step)
+	return EpochSecret{Epoch: eid, Step: step, S: s, N: k.points[eid]}, err == nil
+}
+
+// Steps returns what an admission says about the live epochs, by somebody who has seen
+// past: where history begins with joining, that the newcomer reads from the next step
+// on. So the newcomer gets along without an epoch of its own.
+func (k *Keyring) Steps(r *Roster, past *Past, now uint64, grace time.Duration) []StepStart {
+	if r.History() != HistorySinceJoin {
+		return nil
+	}
+	var out []StepStart
+	for _, ep := range k.Live(r, now, grace) {
+		step := r.set.lastStep(ep.ID, past.all) + 1
+		s, err := ep.until(max(step, ep.seals())).at(step)
+		if err == nil && step <= maxStep && len(out) < MaxWelcomeEpochs && past.Has(k.rekeys[ep.ID]) {
+			out = append(out, StepStart{Epoch: ep.ID, Step: step, Hash: CommitStep(k.group, ep.ID, step, s)})
+		}
+	}
+	slices.SortFunc(out, func(a, b StepStart) int { return a.Epoch.Compare(b.Epoch) })
+	return out
 }
 
 // Welcome returns what a newcomer gets to read with: the live epochs that it may have,

@@ -139,7 +139,7 @@ func (ep *Epoch) SealProfile(k RecordKey, p Profile, random io.Reader) ([]byte, 
 	if len(p.Name) > MaxNameSize || !utf8.ValidString(p.Name) {
 		return nil, fmt.Errorf("name: %w: at most %d bytes of UTF-8", ErrTooLarge, MaxNameSize)
 	}
-	v := sealedValue{Epoch: ep.Tag(), Step: ep.Step}
+	v := sealedValue{Epoch: ep.Tag(), Step: ep.seals()}
 	if _, err := io.ReadFull(random, v.N[:]); err != nil {
 		return nil, err
 	}
@@ -148,12 +148,15 @@ func (ep *Epoch) SealProfile(k RecordKey, p Profile, random io.Reader) ([]byte, 
 	return marshal(v), err
 }
 
-// ProfileEpoch says under which epoch a profile record is sealed.
-func ProfileEpoch(r Record) (EpochTag, error) {
+// ProfileEpoch says under which epoch a profile record is sealed, and at which step.
+func ProfileEpoch(r Record) (tag EpochTag, step uint32, err error) {
 	var v sealedValue
-	err := unmarshal(r.Value, &v)
-	return v.Epoch, err
+	err = unmarshal(r.Value, &v)
+	return v.Epoch, v.Step, err
 }
+
+// Seals says whether what is sealed under the epoch now is sealed at a step.
+func (ep *Epoch) Seals(tag EpochTag, step uint32) bool { return ep.Tag() == tag && ep.seals() == step }
 
 // OpenProfile opens a profile record.
 func (ep *Epoch) OpenProfile(r VerifiedRecord) (Profile, error) {

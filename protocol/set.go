@@ -37,6 +37,7 @@ type Set struct {
 	nonces map[[16]byte][]int32
 	kinds  map[Kind][]int32
 	epochs map[ID][]int32 // rekeys by epoch id: only one is true, but who lacks the secret cannot tell
+	steps  map[ID][]int32 // grants by epoch in whose steps their targets begin to read
 	bad    map[ID]struct{}
 	forks  []ForkProof
 	pasts  map[string]*Past
@@ -114,7 +115,7 @@ func NewSet(group ID) *Set {
 		group: group, graph: new(authority.Graph), people: numbers{byKey: make(map[Key]int32)}, chains: numbers{byKey: make(map[Key]int32)},
 		index: make(map[ID]int32), heads: make(map[ID]struct{}), places: make(map[place][]int32),
 		certs: make(map[Key][]owned), owns: make(map[Key][]owned), nonces: make(map[[16]byte][]int32),
-		kinds: make(map[Kind][]int32), epochs: make(map[ID][]int32), bad: make(map[ID]struct{}), pasts: make(map[string]*Past),
+		kinds: make(map[Kind][]int32), epochs: make(map[ID][]int32), steps: make(map[ID][]int32), bad: make(map[ID]struct{}), pasts: make(map[string]*Past),
 	}
 }
 
@@ -310,6 +311,9 @@ func (s *Set) insert(n *node) {
 	case *Rekey:
 		s.epochs[c.Epoch] = append(s.epochs[c.Epoch], i)
 	case *Grant:
+		for _, st := range c.Steps {
+			s.steps[st.Epoch] = append(s.steps[st.Epoch], i)
+		}
 		if c.Proof != nil {
 			s.nonces[c.Proof.Nonce] = append(s.nonces[c.Proof.Nonce], i)
 		}

@@ -245,6 +245,14 @@ func staticOwn(n *node, root Key, err error) error {
 // fresh proof of its own consent. So nobody is added silently, and who left or was
 // removed comes back by asking.
 func (s *Set) staticGrant(n *node, g *Grant, c *authority.Checked) error {
+	for _, st := range g.Steps {
+		if !slices.ContainsFunc(s.epochs[st.Epoch], c.Past().Has) {
+			return invalid("a step in an epoch that is not in its past")
+		}
+		if last := s.lastStep(st.Epoch, c.Past()); st.Step > min(last+1, maxStep) {
+			return invalid("step %d of an epoch whose last is %d: one further at most", st.Step, last)
+		}
+	}
 	switch {
 	case g.Proof != nil && slices.ContainsFunc(s.nonces[g.Proof.Nonce], c.Past().Has):
 		return invalid("a join proof that was used before")
@@ -256,6 +264,27 @@ func (s *Set) staticGrant(n *node, g *Grant, c *authority.Checked) error {
 		return invalid("a grant to somebody who is not in the group, without that person's own proof")
 	}
 	return nil
+}
+
+// lastStep returns the step of an epoch that the admissions in a past go to. As each goes
+// one further at most, nobody makes others walk far by one event.
+func (s *Set) lastStep(eid ID, past authority.Past) (last uint32) {
+	for _, i := range s.steps[eid] {
+		if past.Has(i) {
+			last = max(last, s.stepOf(i, eid).Step)
+		}
+	}
+	return last
+}
+
+// stepOf returns what a grant says about an epoch.
+func (s *Set) stepOf(grant int32, eid ID) (st StepStart) {
+	if g, ok := s.nodes[grant].clear.(*Grant); ok {
+		if i, ok := slices.BinarySearchFunc(g.Steps, eid, func(x StepStart, id ID) int { return x.Epoch.Compare(id) }); ok {
+			return g.Steps[i]
+		}
+	}
+	return st
 }
 
 // knows says whether the target of a grant was in the group. A demotion is a removal

@@ -300,7 +300,7 @@ func (m *vectorMaker) controls() {
 
 	since := &Grant{
 		Target: m.bob.root(), Rank: Greeter,
-		Steps: []StepStart{{Epoch: first.ID, Step: 4, Hash: hash("", must(first.at(4)).slice())}},
+		Steps: []StepStart{{Epoch: first.ID, Step: 1, Hash: CommitStep(w.group, first.ID, 1, must(first.at(1)))}},
 	}
 	ctl("grant-steps", "A grant that says where the reading of its target begins (history since-join).", ana, KindGrant, since)
 
@@ -555,6 +555,7 @@ func (m *vectorMaker) badEvents() {
 	body("unknown-field", "A clear part with a field that its kind does not have: bodies are not extended, new kinds are made.", KindLeave, []byte{0xa1, 0x02, 0x01})
 	body("grant-founder", "A grant of rank 0.", KindGrant, marshal(Grant{Target: Key{1}, Rank: Founder}))
 	body("grant-half-admission", "An admission without a proof.", KindGrant, marshal(Grant{Target: Key{1}, Rank: Member, Invite: ID{1}}))
+	body("grant-step-0", "A step 0, which is before everybody's.", KindGrant, marshal(Grant{Target: Key{1}, Rank: Member, Steps: []StepStart{{Epoch: ID{1}, Hash: ID{1}}}}))
 	body("cut-unsorted", "Cut entries that are not ascending by id.", KindBan, marshal(Denial{Target: Key{1}, Cut: Cut{Messages: []CutEntry{{ID{2}, 1}, {ID{1}, 1}}}}))
 	body("cut-too-long", "65 cut entries.", KindBan, marshal(Denial{Target: Key{1}, Cut: func() (c Cut) {
 		for i := range byte(65) {
@@ -617,6 +618,17 @@ func (m *vectorMaker) sets() {
 	w.epoch = ep
 	rk := w.act(ana, KindRekey, k)
 	good = append(slices.Clone(good), rk)
+	step := func(step uint32, eid ID) *Grant {
+		return &Grant{Target: bob.root(), Rank: Greeter, Steps: []StepStart{{Epoch: eid, Step: step, Hash: CommitStep(w.group, eid, step, must(ep.at(step)))}}}
+	}
+	tip := ana.ctl
+	one := w.write(ana, KindGrant, step(1, ep.ID))
+	set("steps", "Each grant goes one step further at most than those in its past.", append(slices.Clone(good), one, w.write(ana, KindGrant, step(2, ep.ID))), "ok ok ok ok ok ok")
+	ana.ctl = one.Tip()
+	set("bad-step-too-far", "A step that leaves out one.", append(slices.Clone(good), one, w.write(ana, KindGrant, step(3, ep.ID))), "ok ok ok ok ok bad")
+	ana.ctl = tip
+	set("bad-step-unknown-epoch", "A step in an epoch that no rekey in its past starts.", append(slices.Clone(good), w.write(ana, KindGrant, step(1, ID{9}))), "ok ok ok ok bad")
+	ana.ctl = tip
 	set("message", "Bob's grant lies in his message's past.", good, "ok ok ok ok", w.text(bob, "hello"))
 	set("bad-message-stranger", "Eve is nobody here.", good, "ok ok ok ok", w.text(eve, "hello", w.set.Heads(8, ID{})...))
 	bob.msg = Tip{Dev: bob.dev(), Chain: Messages}
@@ -636,11 +648,15 @@ func (m *vectorMaker) epochs() {
 	ep, err := NewEpoch(group, eid, dev, 5, e)
 	m.w.must(err)
 	parent := &Epoch{ID: ID(secretOf("parent eid")), E: secretOf("parent E")}
-	f := m.add("epoch", "epoch", "All that follows from an epoch's secret E, drawn for the control event seq of dev: the id that commits to it, the step secrets S(0), S(1), …,\nthe back key and a parent's secret under it, the rendezvous key and N under it, and the commitment to N.")
+	f := m.add("epoch", "epoch", "All that follows from an epoch's secret E, drawn for the control event seq of dev: the id that commits to it, the step secrets S(0), S(1), …,\nthe commitments to them, the secret of a far step, the back key and a parent's secret under it, the rendezvous key and N under it, and the commitment to N.")
 	f.set("group", group).set("dev", dev).set("seq", 5).set("E", e).set("eid", eid)
 	for i := range uint32(4) {
 		f.set("step", must(ep.at(i)))
 	}
+	for i := range uint32(4) {
+		f.set("step_commit", CommitStep(group, eid, i, must(ep.at(i))))
+	}
+	f.set("far_step", 1000).set("far_secret", must(ep.at(1000)))
 	f.set("kback", ep.back()).set("parent_eid", parent.ID).set("parent_E", parent.E).set("back_seal", ep.SealParent(parent))
 	f.set("krendezvous", ep.rendezvousKey()).set("N", n).set("commit", CommitN(group, n)).set("sealed_n", ep.SealN(n)).expect(nil)
 

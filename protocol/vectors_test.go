@@ -502,6 +502,12 @@ func checkEpochVector(v *vector) error {
 			v.t.Errorf("%s: step %d is %s", v.name, i, got)
 		}
 	}
+	for i, c := range v.list("step_commit") {
+		if got := text(CommitStep(group, eid, uint32(i), must(ep.at(uint32(i))))); got != c {
+			v.t.Errorf("%s: the commitment to step %d is %s", v.name, i, got)
+		}
+	}
+	v.want("far_secret", must(ep.until(2000).at(uint32(v.num("far_step")))))
 	v.want("kback", ep.back())
 	v.want("krendezvous", ep.rendezvousKey())
 	v.want("commit", CommitN(group, v.b32("N")))
