@@ -251,3 +251,23 @@ func (n *Node) AskAnew(group protocol.ID) {
 	r.askAnew()
 	r.poke()
 }
+
+// Root returns who this node is in a group.
+func (n *Node) Root(group protocol.ID) protocol.Key {
+	r, _ := n.room(group)
+	return r.me.Root()
+}
+
+// Secrets returns what this node holds of a group's epochs, whole.
+func (n *Node) Secrets(group protocol.ID) []protocol.EpochSecret {
+	r, _ := n.room(group)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []protocol.EpochSecret
+	for _, id := range r.set.Rekeys() {
+		if ep := r.keys.Epoch(r.wantedOf(id).eid); ep != nil && !ep.E.IsZero() {
+			out = append(out, protocol.EpochSecret{Epoch: ep.ID, E: ep.E})
+		}
+	}
+	return out
+}

@@ -30,6 +30,7 @@ func (r *room) keep(ctx context.Context) {
 		r.present()
 		r.refreshPrekey(ctx)
 		r.askForKeys()
+		r.prunePrekeys(ctx)
 		r.turnEpoch(ctx)
 		r.errands(ctx)
 		behind := r.behind()

@@ -216,6 +216,11 @@ const (
 	// the end. Who connects is asked at once.
 	askFirst = time.Second
 	askMost  = 10 * time.Minute
+	// askedEnough is how often an epoch that does not open is asked for before the
+	// prekeys are given up that a wrap might be for: its author may never have made one.
+	askedEnough = 3
+	// syncSoon is how recently a device agreed with a member that it has everything.
+	syncSoon = 5 * time.Minute
 	// askedMost bounds the epochs whose last asking is remembered. A member has 64
 	// rekeys a device.
 	askedMost = 4096

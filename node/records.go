@@ -207,3 +207,42 @@ func (r *room) makePrekey(ctx context.Context, week uint64, seed protocol.Secret
 	}
 	return rec, r.log.PutRecord(rec).Wait(ctx)
 }
+
+// prunePrekeys gives up the private halves of old prekeys, once no wrap to them can come
+// any more that this device did not look for: after it has all that some member had, and
+// asked for what it could not open. Until then even an old one may open what was missed.
+func (r *room) prunePrekeys(ctx context.Context) {
+	for _, week := range r.prekeysPast() {
+		if err := r.n.store.Delete(ctx, prekeySpace(r.group), strconv.FormatUint(week, 10)); err != nil {
+			if ctx.Err() == nil {
+				r.n.log.Warn("an old prekey stays", "err", err)
+			}
+			return
+		}
+		r.mu.Lock()
+		delete(r.keys.prekeys, week)
+		r.mu.Unlock()
+	}
+}
+
+// prekeysPast returns the weeks whose prekeys may go.
+func (r *room) prekeysPast() []uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.n.now()
+	var out []uint64
+	for week := range r.keys.prekeys {
+		if !now.Before(protocol.PrekeyStart(week).Add(prekeyLife)) {
+			out = append(out, week)
+		}
+	}
+	if len(out) == 0 || r.synced.IsZero() || now.Sub(r.synced) > syncSoon {
+		return nil
+	}
+	for _, w := range r.missing() {
+		if r.keys.asked[w.eid].count < askedEnough {
+			return nil
+		}
+	}
+	return out
+}
