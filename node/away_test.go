@@ -270,7 +270,7 @@ func (h *heard) opens(t *testing.T, club protocol.ID, me, dev protocol.Key, seed
 		v, c, _ := set.Get(id)
 		rekey := c.(*protocol.Rekey)
 		for _, data := range h.chunks {
-			wraps, err := protocol.ParseChunk(data)
+			wraps, _, err := protocol.ParseChunk(data)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -280,13 +280,9 @@ func (h *heard) opens(t *testing.T, club protocol.ID, me, dev protocol.Key, seed
 					if err != nil {
 						t.Fatal(err)
 					}
-					hybrid, plain := p.IDs()
-					for _, name := range []protocol.ID{w.Prekey, hybrid, plain} {
-						for _, to := range []protocol.Key{w.Dev, dev} {
-							w.Prekey, w.Dev = name, to
-							if ep, err := p.Unwrap(w, club, rekey.Epoch, v.Header().Dev, v.Header().Seq); err == nil {
-								k.Add(protocol.EpochSecret{Epoch: rekey.Epoch, E: ep.E})
-							}
+					for _, hybrid := range []bool{true, false} {
+						if ep, err := p.Unwrap(w, hybrid, dev, club, rekey.Epoch, v.Header().Dev, v.Header().Seq); err == nil {
+							k.Add(protocol.EpochSecret{Epoch: rekey.Epoch, E: ep.E})
 						}
 					}
 				}

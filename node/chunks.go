@@ -3,7 +3,7 @@ package node
 import (
 	"context"
 	"crypto/sha256"
-	"fmt"
+	"maps"
 	"slices"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -97,42 +97,38 @@ func (r *room) openWraps() {
 // below 0 in an earlier chunk, above 0 in a later one, 0 here or nowhere. The caller
 // holds mu.
 func (r *room) unwrap(w wanted, data []byte) (place int, opened bool) {
-	wraps, err := protocol.ParseChunk(data)
-	if err != nil || len(wraps) == 0 || r.keys.Held(w.eid) {
+	rows, hybrid, err := protocol.ParseChunk(data)
+	if err != nil || r.keys.Held(w.eid) {
 		return 0, false
 	}
-	me := r.me.Dev()
-	i, found := slices.BinarySearchFunc(wraps, me, func(x protocol.Wrap, dev protocol.Key) int { return x.Dev.Compare(dev) })
-	switch {
-	case !found && i == 0:
-		return -1, false // it is in an earlier chunk
-	case !found && i == len(wraps):
-		return 1, false
-	case !found:
-		return 0, false
+	mine, place := protocol.FindRows(rows, r.me.Dev())
+	for _, row := range mine {
+		ep, err := r.prekeyOpens(w, row, hybrid)
+		if err != nil {
+			r.n.log.Debug("a wrap for this device does not open", "epoch", w.eid, "err", err)
+			continue
+		}
+		r.keys.Add(protocol.EpochSecret{Epoch: w.eid, E: ep.E})
+		r.openEpochs()
+		return 0, r.keys.Held(w.eid)
 	}
-	ep, err := r.prekeyOpens(w, wraps[i])
-	if err != nil {
-		r.n.log.Debug("a wrap for this device does not open", "epoch", w.eid, "err", err)
-		return 0, false
-	}
-	r.keys.Add(protocol.EpochSecret{Epoch: w.eid, E: ep.E})
-	r.openEpochs()
-	return 0, r.keys.Held(w.eid)
+	return place, false
 }
 
-// prekeyOpens opens a wrap by the prekey that it names. The caller holds mu.
-func (r *room) prekeyOpens(w wanted, x protocol.Wrap) (*protocol.Epoch, error) {
-	for _, seed := range r.keys.prekeys {
-		key, err := protocol.DerivePrekey(seed)
-		if err != nil {
+// prekeyOpens opens a wrap by whichever prekey does, the newest first. The caller holds
+// mu.
+func (r *room) prekeyOpens(w wanted, row protocol.Row, hybrid bool) (ep *protocol.Epoch, err error) {
+	err = ErrNoKey
+	for _, week := range slices.Backward(slices.Sorted(maps.Keys(r.keys.prekeys))) {
+		var key protocol.Prekey
+		if key, err = protocol.DerivePrekey(r.keys.prekeys[week]); err != nil {
 			return nil, err
 		}
-		if hybrid, plain := key.IDs(); x.Prekey == hybrid || x.Prekey == plain {
-			return key.Unwrap(x, r.group, w.eid, w.dev, w.seq)
+		if ep, err = key.Unwrap(row, hybrid, r.me.Dev(), r.group, w.eid, w.dev, w.seq); err == nil {
+			return ep, nil
 		}
 	}
-	return nil, fmt.Errorf("prekey %s: %w", x.Prekey.Text("pre_"), ErrNoKey)
+	return nil, err
 }
 
 // takeChunk keeps a chunk of a rekey, opens what it has for this device, and says where
@@ -200,7 +196,7 @@ func (r *room) validateChunks(from peer.ID, list [][]byte) pubsub.ValidationResu
 			r.poke()
 			return pubsub.ValidationIgnore
 		}
-		if _, err := protocol.ParseChunk(data); err != nil {
+		if _, _, err := protocol.ParseChunk(data); err != nil {
 			return pubsub.ValidationReject
 		}
 		if !ok {

@@ -183,9 +183,9 @@ func (r *room) startCrowded(count int) error {
 		return err
 	}
 	chunks, _ := r.wrap(ep, nil)
-	var wraps []protocol.Wrap
+	var wraps []protocol.Row
 	for _, c := range chunks {
-		list, err := protocol.ParseChunk(c)
+		list, _, err := protocol.ParseChunk(c)
 		if err != nil {
 			return err
 		}
@@ -196,7 +196,7 @@ func (r *room) startCrowded(count int) error {
 		_, _ = rand.Read(w.Dev[:])
 		wraps = append(wraps, w)
 	}
-	chunks, rekey.Hybrid = protocol.ChunkWraps(wraps), true
+	chunks, rekey.Hybrid = protocol.ChunkWraps(true, wraps), true
 	for _, c := range chunks {
 		rekey.Chunks = append(rekey.Chunks, sha256.Sum256(c))
 	}

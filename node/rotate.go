@@ -180,14 +180,14 @@ func (r *room) wrap(ep *protocol.Epoch, to func(dev protocol.Key) bool) (chunks 
 		}
 	}
 	hybrid = len(keys) <= protocol.HybridMost
-	chunks = protocol.ChunkWraps(r.wrapTo(ep, keys, hybrid))
+	chunks = protocol.ChunkWraps(hybrid, r.wrapTo(ep, keys, hybrid))
 	return chunks[:min(len(chunks), protocol.MaxChunks)], hybrid && len(chunks) > 0
 }
 
 // wrapTo makes the wraps, on all processors: the room waits for them.
-func (r *room) wrapTo(ep *protocol.Epoch, keys map[protocol.Key][]byte, hybrid bool) []protocol.Wrap {
+func (r *room) wrapTo(ep *protocol.Epoch, keys map[protocol.Key][]byte, hybrid bool) []protocol.Row {
 	devices := slices.Collect(maps.Keys(keys))
-	wraps := make([]protocol.Wrap, len(devices))
+	wraps := make([]protocol.Row, len(devices))
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), len(devices)) {
@@ -199,14 +199,14 @@ func (r *room) wrapTo(ep *protocol.Epoch, keys map[protocol.Key][]byte, hybrid b
 					wraps[i], err = ep.Wrap(r.me.Dev(), dev, hybrid, part)
 				}
 				if err != nil {
-					wraps[i] = protocol.Wrap{}
+					wraps[i] = protocol.Row{}
 					r.n.log.Warn("a device gets no wrap", "device", protocol.Short(dev.Text(protocol.DevicePrefix)), "err", err)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	return slices.DeleteFunc(wraps, func(w protocol.Wrap) bool { return w.Dev.IsZero() })
+	return slices.DeleteFunc(wraps, func(w protocol.Row) bool { return w.Box == nil })
 }
 
 // announce tells the others of the epochs started here whose rekeys come before a

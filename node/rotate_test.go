@@ -163,8 +163,8 @@ func TestWhoIsLeftOutOpensNothing(t *testing.T) {
 		data, _ = bo.Chunk(ctx(t), club, k.Chunks[0])
 		return protocol.ID(sha256.Sum256(data)) == k.Chunks[0]
 	})
-	wraps, err := protocol.ParseChunk(data)
-	if err != nil || len(wraps) != 1 || wraps[0].Dev != bo.Device(club) {
+	wraps, hybrid, err := protocol.ParseChunk(data)
+	if err != nil || len(wraps) != 1 || wraps[0].Dev != bo.Device(club).Row() || !hybrid {
 		t.Fatalf("%d wraps, %v", len(wraps), err)
 	}
 	// Cleo tries each of the keys it has on each of the wraps.
@@ -173,12 +173,11 @@ func TestWhoIsLeftOutOpensNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		hybrid, plain := key.IDs()
-		for _, id := range []protocol.ID{hybrid, plain} {
-			w := wraps[0]
-			w.Prekey = id
-			if _, err := key.Unwrap(w, club, k.Epoch, ana.Device(club), seq); err == nil {
-				t.Error("Cleo opens a wrap for Bo")
+		for _, to := range []protocol.Key{dev, bo.Device(club)} {
+			for _, hybrid := range []bool{true, false} {
+				if _, err := key.Unwrap(wraps[0], hybrid, to, club, k.Epoch, ana.Device(club), seq); err == nil {
+					t.Error("Cleo opens a wrap for Bo")
+				}
 			}
 		}
 	}
@@ -448,7 +447,7 @@ func TestForgedAnswersAreRefused(t *testing.T) {
 			}
 			if len(w.Chunks) > 0 {
 				lies <- 1
-				k.send(protocol.FrameChunks, protocol.Events{List: [][]byte{protocol.ChunkWraps([]protocol.Wrap{{Dev: bo.Device(club)}})[0]}})
+				k.send(protocol.FrameChunks, protocol.Events{List: [][]byte{protocol.ChunkWraps(false, []protocol.Row{{Dev: bo.Device(club).Row(), Box: make([]byte, 80)}})[0]}})
 			}
 			if len(w.Epochs) > 0 {
 				lies <- 2
@@ -483,7 +482,7 @@ func TestForgedAnswersAreRefused(t *testing.T) {
 	if all, held := bo.Epochs(club); len(all) != 3 || held != 1 {
 		t.Errorf("Bo holds %d of %d epochs", held, len(all))
 	}
-	if _, ok := bo.Chunk(ctx(t), club, sha256.Sum256(protocol.ChunkWraps([]protocol.Wrap{{Dev: dev}})[0])); ok {
+	if _, ok := bo.Chunk(ctx(t), club, sha256.Sum256(protocol.ChunkWraps(false, []protocol.Row{{Dev: dev.Row(), Box: make([]byte, 80)}})[0])); ok {
 		t.Error("Bo keeps a chunk that no rekey lists")
 	}
 	ana.wake()
@@ -500,7 +499,7 @@ func TestPushedJunkIsBounded(t *testing.T) {
 	eventually(t, "Ana has heard some", func() bool { // the first may pass her by
 		for range 10 {
 			pushed++
-			junk := protocol.ChunkWraps([]protocol.Wrap{{Dev: protocol.Key{byte(pushed), byte(pushed >> 8), 1}, Box: make([]byte, 10_000)}})
+			junk := protocol.ChunkWraps(true, slices.Repeat([]protocol.Row{{Dev: protocol.Key{byte(pushed), byte(pushed >> 8), 1}.Row(), Box: make([]byte, 1168)}}, 9))
 			if err := topic.Publish(ctx(t), protocol.EncodeFrame(protocol.FrameChunks, protocol.Events{List: junk})); err != nil {
 				t.Fatal(err)
 			}

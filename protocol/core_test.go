@@ -400,25 +400,36 @@ func TestWrapsFindTheirDevices(t *testing.T) {
 		if want := map[bool]int{false: 80, true: 1168}[hybrid]; len(one.Box) != want {
 			t.Errorf("a wrap of %d bytes, want %d", len(one.Box), want)
 		}
-		var wraps []Wrap
+		var rows []Row
 		for i := range 300 {
 			x := one
-			x.Dev = Key{byte(300 - i), byte((300 - i) >> 8)}
-			wraps = append(wraps, x)
+			x.Dev = Key{byte(300 - i), byte((300 - i) >> 8)}.Row()
+			rows = append(rows, x, x) // two devices whose keys begin alike
 		}
-		seen := 0
-		for _, chunk := range ChunkWraps(wraps) {
-			got, err := ParseChunk(chunk)
-			if err != nil {
+		seen, place := 0, 1
+		for _, chunk := range ChunkWraps(hybrid, rows) {
+			got, h, err := ParseChunk(chunk)
+			if err != nil || h != hybrid {
 				t.Fatal(err)
 			}
 			seen += len(got)
+			mine, at := FindRows(got, Key{150})
+			if len(mine) > 0 {
+				at = 0
+			}
+			if at > place || len(mine) > 2 {
+				t.Errorf("%d rows, and others in direction %d after %d", len(mine), at, place)
+			}
+			place = at
 		}
-		if seen != len(wraps) {
-			t.Errorf("%d of %d wraps are in the chunks", seen, len(wraps))
+		if seen != len(rows) || place != -1 && hybrid {
+			t.Errorf("%d of %d rows are in the chunks", seen, len(rows))
 		}
-		if _, err := wraps[0].Unwrap(ID{1}, ep.ID, author, 4, key); !errors.Is(err, ErrSealBroken) {
+		if _, err := rows[0].Unwrap(Key{2}, key, ID{1}, ep.ID, author, 4); !errors.Is(err, ErrSealBroken) {
 			t.Error("a wrap for another device opens")
+		}
+		if got, err := one.Unwrap(Key{1}, key, ID{1}, ep.ID, author, 4); err != nil || got.E != e {
+			t.Errorf("a wrap does not open: %v", err)
 		}
 	}
 }

@@ -184,16 +184,20 @@ func FuzzRecord(f *testing.F) {
 func FuzzChunk(f *testing.F) {
 	seeds(f, "chunk", "chunk")
 	f.Fuzz(func(t *testing.T, data []byte) {
-		wraps, err := ParseChunk(data)
+		rows, hybrid, err := ParseChunk(data)
 		if err != nil {
 			return
 		}
-		if !bytes.Equal(marshal(wrapChunk{wraps}), data) {
+		if again := ChunkWraps(hybrid, rows); len(again) != 1 || !bytes.Equal(again[0], data) {
 			t.Fatal("it encodes to other bytes")
 		}
-		if len(wraps) > 0 {
-			box, _ := DeriveBoxKey(len(data)%2 == 0, secretOf("prekey"))
-			_, _ = wraps[0].Unwrap(ID{1}, ID{2}, Key{3}, 4, box)
+		dev := Key(slices.Concat(rows[0].Dev[:], make([]byte, 28)))
+		if found, _ := FindRows(rows, dev); len(found) == 0 {
+			t.Fatal("the first device has no row")
+		}
+		box, _ := DeriveBoxKey(hybrid, secretOf("prekey"))
+		if _, err := rows[0].Unwrap(dev, box, ID{1}, ID{2}, Key{3}, 4); err == nil {
+			t.Fatal("a row that nobody sealed opens")
 		}
 	})
 }

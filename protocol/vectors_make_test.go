@@ -687,7 +687,7 @@ func (m *vectorMaker) wraps() {
 	eid := EpochID(group, author, 9, e)
 	ep, err := NewEpoch(group, eid, author, 9, e)
 	m.w.must(err)
-	var list []Wrap
+	var hybridRow, plainRow Row
 	for _, hybrid := range []bool{false, true} {
 		name := map[bool]string{false: "x25519", true: "hybrid"}[hybrid]
 		seed := secretOf("prekey " + name)
@@ -695,10 +695,15 @@ func (m *vectorMaker) wraps() {
 		m.w.must(err)
 		wrap, err := ep.Wrap(author, dev, hybrid, key.Public())
 		m.w.must(err)
-		list = append(list, wrap)
-		info := wrapInfo(group, eid, dev, wrap.Prekey, author)
+		prekey := hash("", key.Public())
+		if hybrid {
+			hybridRow = wrap
+		} else {
+			plainRow = wrap
+		}
+		info := wrapInfo(group, eid, dev, prekey, author)
 		write := func(file, about string, box []byte, want error) {
-			f := m.add("wrap-"+file, "wrap", about).set("hybrid", hybrid).set("prekey_seed", seed).set("prekey", key.Public()).set("prekey_id", wrap.Prekey)
+			f := m.add("wrap-"+file, "wrap", about).set("hybrid", hybrid).set("prekey_seed", seed).set("prekey", key.Public()).set("prekey_id", prekey)
 			f.set("group", group).set("author", author).set("seq", 9).set("eid", eid).set("dev", dev).set("info", info).set("box", box)
 			if want == nil {
 				f.set("E", e)
@@ -709,17 +714,45 @@ func (m *vectorMaker) wraps() {
 		broken := slices.Clone(wrap.Box)
 		broken[len(broken)-1] ^= 1
 		write("bad-"+name, "The last bit flipped.", broken, ErrSealBroken)
+		for what, info := range map[string][]byte{
+			"device": wrapInfo(group, eid, Key(secretOf("dev 2")), prekey, author), "author": wrapInfo(group, eid, dev, prekey, dev),
+			"epoch": wrapInfo(group, ID(secretOf("eid")), dev, prekey, author), "group": wrapInfo(ID{1}, eid, dev, prekey, author),
+		} {
+			if !hybrid {
+				moved, err := sealBox(false, key.Public(), info, e.slice())
+				m.w.must(err)
+				write("bad-"+what, "Sealed for another "+what+".", moved, ErrSealBroken)
+			}
+		}
 		if !hybrid {
 			other, err := sealBox(false, key.Public(), info, secretOf("another E").slice())
 			m.w.must(err)
 			write("bad-forged", "It opens, but to a secret that the epoch's id does not commit to.", other, ErrSealBroken)
 		}
 	}
-	list[1].Dev = Key(secretOf("dev 2"))
-	chunk := ChunkWraps(list)[0]
-	m.add("chunk", "chunk", "A wrap chunk: wraps ascending by device. A rekey lists its hash.").set("chunk", chunk).set("hash", hash("", chunk)).set("wraps", 2).expect(nil)
-	slices.SortFunc(list, func(a, b Wrap) int { return -a.Dev.Compare(b.Dev) })
-	m.add("chunk-bad-unsorted", "chunk", "Wraps in descending order.").set("chunk", marshal(wrapChunk{list})).expect(ErrMalformed)
+	other := func(r Row) Row { return Row{Key(secretOf("dev 2")).Row(), r.Box} }
+	for name, rows := range map[string][]Row{"": {plainRow, other(plainRow), plainRow}, "-hybrid": {hybridRow, other(hybridRow)}} {
+		chunk := ChunkWraps(name != "", rows)[0]
+		rows, _, err := ParseChunk(chunk)
+		m.w.must(err)
+		f := m.add("chunk"+name, "chunk", "A wrap chunk: rows ascending by the first 4 bytes of the device's key. A rekey lists its hash.").set("chunk", chunk).set("hash", hash("", chunk)).set("hybrid", name != "")
+		for _, r := range rows {
+			f.set("row", r.Dev[:])
+		}
+		f.expect(nil)
+	}
+	bad := func(name, about string, c wrapChunk) {
+		m.add("chunk-bad-"+name, "chunk", about).set("chunk", marshal(c)).expect(ErrMalformed)
+	}
+	row := func(r Row) []byte { return append(r.Dev[:], r.Box...) }
+	one, two := row(plainRow), row(other(plainRow))
+	if bytes.Compare(one, two) < 0 {
+		one, two = two, one
+	}
+	bad("unsorted", "Rows in descending order.", wrapChunk{Rows: slices.Concat(one, two)})
+	bad("empty", "A chunk without rows.", wrapChunk{Rows: []byte{}})
+	bad("cut", "Half a row.", wrapChunk{Rows: one[:40]})
+	bad("kind", "Rows of X25519 that are said to be hybrid.", wrapChunk{Hybrid: true, Rows: one})
 }
 
 func (m *vectorMaker) prekeys() {

@@ -542,8 +542,8 @@ func checkWrapVector(v *vector) error {
 	v.want("prekey_id", hash("", box.Public()))
 	info := wrapInfo(v.b32("group"), v.b32("eid"), v.b32("dev"), v.b32("prekey_id"), v.b32("author"))
 	v.want("info", info)
-	w := Wrap{Dev: v.b32("dev"), Prekey: v.b32("prekey_id"), Box: v.bytes("box")}
-	ep, err := w.Unwrap(v.b32("group"), v.b32("eid"), v.b32("author"), v.num("seq"), box)
+	w := Row{Dev: Key(v.b32("dev")).Row(), Box: v.bytes("box")}
+	ep, err := w.Unwrap(v.b32("dev"), box, v.b32("group"), v.b32("eid"), v.b32("author"), v.num("seq"))
 	if err == nil {
 		v.want("E", ep.E)
 	}
@@ -552,13 +552,18 @@ func checkWrapVector(v *vector) error {
 
 func checkChunkVector(v *vector) error {
 	data := v.bytes("chunk")
-	wraps, err := ParseChunk(data)
+	rows, hybrid, err := ParseChunk(data)
 	if err != nil {
 		return err
 	}
 	v.want("hash", hash("", data))
-	v.want("wraps", len(wraps))
-	if again := ChunkWraps(wraps); len(again) != 1 || !bytes.Equal(again[0], data) {
+	v.want("hybrid", hybrid)
+	for i, dev := range v.list("row") {
+		if got := text(rows[i].Dev[:]); got != dev {
+			v.t.Errorf("%s: row %d is of %s", v.name, i, got)
+		}
+	}
+	if again := ChunkWraps(hybrid, rows); len(again) != 1 || !bytes.Equal(again[0], data) {
 		v.t.Errorf("%s: chunked again it is not the same", v.name)
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 )
 
 // HybridMost is the largest group, in devices, whose epochs are wrapped with the
-// hybrid KEM: 1,168 bytes a wrap against 80.
+// hybrid KEM: 1,172 bytes a device against 84.
 const HybridMost = 256
 
 // kem returns MLKEM768-X25519, safe while either of its parts is, or X25519.
@@ -64,11 +64,35 @@ func sealBox(hybrid bool, public, info, plain []byte) ([]byte, error) {
 	return hpke.Seal(pk, hpke.HKDFSHA256(), hpke.AES256GCM(), info, plain)
 }
 
-// Wrap is an epoch's secret for one device.
+// Wrap is a key for one device, in a report.
 type Wrap struct {
 	Dev    Key    `cbor:"1,keyasint"`
 	Prekey ID     `cbor:"3,keyasint"` // SHA-256 of the prekey it is sealed to
 	Box    []byte `cbor:"5,keyasint"`
+}
+
+// Row is an epoch's secret for one device. Which of the device's prekeys it is sealed
+// to, the device finds out by trying the few that it has.
+type Row struct {
+	Dev RowTag
+	Box []byte
+}
+
+// RowTag is the beginning of a device's key. Where two devices share it each tries both
+// rows: somebody who makes such keys on purpose costs another a moment.
+type RowTag [4]byte
+
+// Row returns the name of a device's rows.
+func (k Key) Row() RowTag { return RowTag(k[:4]) }
+
+func (t RowTag) compare(o RowTag) int { return bytes.Compare(t[:], o[:]) }
+
+// boxSize is the length of a row's box: the encapsulated key and the sealed secret.
+func boxSize(hybrid bool) int {
+	if hybrid {
+		return 1120 + 32 + gcmOverhead
+	}
+	return 32 + 32 + gcmOverhead
 }
 
 func wrapInfo(group, eid ID, dev Key, prekey ID, author Key) []byte {
@@ -80,62 +104,85 @@ func wrapInfo(group, eid ID, dev Key, prekey ID, author Key) []byte {
 }
 
 // Wrap seals the epoch's secret to a device's prekey.
-func (ep *Epoch) Wrap(author, dev Key, hybrid bool, prekey []byte) (Wrap, error) {
+func (ep *Epoch) Wrap(author, dev Key, hybrid bool, prekey []byte) (Row, error) {
 	id := ID(sha256.Sum256(prekey))
 	box, err := sealBox(hybrid, prekey, wrapInfo(ep.Group, ep.ID, dev, id, author), ep.E[:])
-	return Wrap{Dev: dev, Prekey: id, Box: box}, err
+	return Row{Dev: dev.Row(), Box: box}, err
 }
 
-// Unwrap opens a wrap into the epoch that dev's control event seq started.
-func (w Wrap) Unwrap(group, eid ID, author Key, seq uint64, key BoxKey) (*Epoch, error) {
-	plain, err := openBox(key, wrapInfo(group, eid, w.Dev, w.Prekey, author), w.Box)
+// Unwrap opens a row for a device into the epoch that author's control event seq started.
+func (w Row) Unwrap(dev Key, key BoxKey, group, eid ID, author Key, seq uint64) (*Epoch, error) {
+	id := ID(sha256.Sum256(key.Public()))
+	plain, err := openBox(key, wrapInfo(group, eid, dev, id, author), w.Box)
 	if err != nil || len(plain) != 32 {
-		return nil, fmt.Errorf("wrap for %s: %w", w.Dev.Text(DevicePrefix), ErrSealBroken)
+		return nil, fmt.Errorf("wrap for %s: %w", dev.Text(DevicePrefix), ErrSealBroken)
 	}
 	return NewEpoch(group, eid, author, seq, Secret(plain))
 }
 
-// wrapChunk is a run of wraps, ascending by device.
+// wrapChunk is a run of rows, ascending by device.
 type wrapChunk struct {
-	Wraps []Wrap `cbor:"1,keyasint"`
+	Hybrid bool   `cbor:"1,keyasint,omitzero"`
+	Rows   []byte `cbor:"3,keyasint"`
 }
 
-// ChunkWraps sorts wraps by device and packs them into chunks of at most
-// MaxChunkSize bytes, so that a device fetches its own and not all. A rekey lists
-// the chunks' hashes.
-func ChunkWraps(wraps []Wrap) [][]byte {
-	wraps = slices.Clone(wraps)
-	slices.SortFunc(wraps, func(a, b Wrap) int { return a.Dev.Compare(b.Dev) })
-	const overhead = 96 // map heads, device, prekey id, lengths
+// ChunkWraps sorts rows by device and packs them into chunks of at most MaxChunkSize
+// bytes, so that a device fetches its own and not all. A rekey lists the chunks' hashes.
+func ChunkWraps(hybrid bool, rows []Row) [][]byte {
+	rows = slices.SortedStableFunc(slices.Values(rows), func(a, b Row) int { return a.Dev.compare(b.Dev) })
+	const overhead = 16 // heads of the map and of its values
+	most := (MaxChunkSize - overhead) / (len(RowTag{}) + boxSize(hybrid))
 	var chunks [][]byte
-	start, size := 0, 16
-	for i, w := range wraps {
-		if n := len(w.Box) + overhead; size+n > MaxChunkSize && i > start {
-			chunks = append(chunks, marshal(wrapChunk{wraps[start:i]}))
-			start, size = i, 16+n
-		} else {
-			size += n
+	for part := range slices.Chunk(rows, most) {
+		c := wrapChunk{Hybrid: hybrid}
+		for _, row := range part {
+			c.Rows = append(append(c.Rows, row.Dev[:]...), row.Box...)
 		}
-	}
-	if start < len(wraps) {
-		chunks = append(chunks, marshal(wrapChunk{wraps[start:]}))
+		chunks = append(chunks, marshal(c))
 	}
 	return chunks
 }
 
-// ParseChunk reads the wraps of a chunk whose hash the rekey lists.
-func ParseChunk(data []byte) ([]Wrap, error) {
+// ParseChunk reads the rows of a chunk whose hash the rekey lists.
+func ParseChunk(data []byte) (rows []Row, hybrid bool, err error) {
 	if len(data) > MaxChunkSize {
-		return nil, fmt.Errorf("wrap chunk of %d bytes: %w", len(data), ErrTooLarge)
+		return nil, false, fmt.Errorf("wrap chunk of %d bytes: %w", len(data), ErrTooLarge)
 	}
 	var c wrapChunk
 	if err := unmarshal(data, &c); err != nil {
-		return nil, fmt.Errorf("wrap chunk: %w", err)
+		return nil, false, fmt.Errorf("wrap chunk: %w", err)
 	}
-	if !strictlyAscending(c.Wraps, func(a, b Wrap) int { return a.Dev.Compare(b.Dev) }) {
-		return nil, malformed("wrap chunk: devices are not in ascending order")
+	size := len(RowTag{}) + boxSize(c.Hybrid)
+	if len(c.Rows) == 0 || len(c.Rows)%size != 0 {
+		return nil, false, malformed("wrap chunk: %d bytes are not rows of %d", len(c.Rows), size)
 	}
-	return c.Wraps, nil
+	for b := range slices.Chunk(c.Rows, size) {
+		rows = append(rows, Row{Dev: RowTag(b[:4]), Box: b[4:]})
+	}
+	if !slices.IsSortedFunc(rows, func(a, b Row) int { return a.Dev.compare(b.Dev) }) {
+		return nil, false, malformed("wrap chunk: devices are not in ascending order")
+	}
+	return rows, c.Hybrid, nil
+}
+
+// FindRows returns a device's rows in a chunk. place says where else there may be some:
+// below 0 in an earlier chunk, above 0 in a later one, 0 nowhere.
+func FindRows(rows []Row, dev Key) (found []Row, place int) {
+	tag := dev.Row()
+	i, ok := slices.BinarySearchFunc(rows, tag, func(x Row, t RowTag) int { return x.Dev.compare(t) })
+	switch {
+	case ok:
+		for _, row := range rows[i:] {
+			if row.Dev == tag {
+				found = append(found, row)
+			}
+		}
+	case i == 0:
+		place = -1
+	case i == len(rows):
+		place = 1
+	}
+	return found, place
 }
 
 // hybridPQ is the length of the ML-KEM-768 key that a hybrid public key begins
@@ -190,21 +237,17 @@ func DerivePrekey(seed Secret) (Prekey, error) {
 // Public returns what the device publishes.
 func (p Prekey) Public() []byte { return p.hybrid.Public() }
 
-// IDs returns the names that wraps call the two keys by.
+// IDs returns the names of the two keys, which wraps are bound to.
 func (p Prekey) IDs() (hybrid, plain ID) {
 	return sha256.Sum256(p.hybrid.Public()), sha256.Sum256(p.plain.Public())
 }
 
-// Unwrap is [Wrap.Unwrap] with the key that the wrap names.
-func (p Prekey) Unwrap(w Wrap, group, eid ID, author Key, seq uint64) (*Epoch, error) {
-	hybrid, plain := p.IDs()
-	switch w.Prekey {
-	case hybrid:
-		return w.Unwrap(group, eid, author, seq, p.hybrid)
-	case plain:
-		return w.Unwrap(group, eid, author, seq, p.plain)
+// Unwrap is [Row.Unwrap] with the key of a chunk's kind.
+func (p Prekey) Unwrap(w Row, hybrid bool, dev Key, group, eid ID, author Key, seq uint64) (*Epoch, error) {
+	if hybrid {
+		return w.Unwrap(dev, p.hybrid, group, eid, author, seq)
 	}
-	return nil, fmt.Errorf("wrap for another prekey of %s: %w", w.Dev.Text(DevicePrefix), ErrNoKey)
+	return w.Unwrap(dev, p.plain, group, eid, author, seq)
 }
 
 // Format keeps the private keys out of output.
