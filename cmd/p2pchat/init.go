@@ -69,7 +69,7 @@ func (a *app) runInit(cmd *cobra.Command, name string, restore bool, by sealFlag
 			return err
 		}
 	}
-	seal, err := a.newSeal(cmd, by)
+	seal, err := a.newSeal(cmd, by, by.passphrase || a.passphraseFD >= 0)
 	if err != nil {
 		return err
 	}

@@ -95,14 +95,15 @@ func addSeal(cmd *cobra.Command, by *sealFlags) {
 // sealFlags say what a new profile is sealed with.
 type sealFlags struct{ passphrase, keyring bool }
 
-// newSeal settles what a new profile is sealed with, and asks for it.
-func (a *app) newSeal(cmd *cobra.Command, by sealFlags) (profile.Seal, error) {
+// newSeal settles what a new profile is sealed with, and asks for it where it is a
+// passphrase.
+func (a *app) newSeal(cmd *cobra.Command, by sealFlags, passphrase bool) (profile.Seal, error) {
 	switch {
 	case by.keyring && by.passphrase:
 		return profile.Seal{}, usagef(cmd, "--passphrase and --keyring: one of them")
 	case by.keyring:
 		return profile.Seal{Kind: profile.SealKeyring}, nil
-	case by.passphrase || a.passphraseFD >= 0: // who gives one means it
+	case passphrase:
 		p, err := a.readNewSecret(cmd.Context(), "Passphrase for the profile")
 		return profile.Seal{Kind: profile.SealPassphrase, Passphrase: p}, err
 	}

@@ -23,6 +23,9 @@
 //	GET  /v1/members?group=G                                      Member, one a line
 //	GET  /v1/peers                                                Peer, one a line
 //	POST /v1/block     Block                                      Person
+//	GET  /v1/devices?group=G                                      Device, one a line
+//	POST /v1/device/revoke  RevokeDevice                          Act
+//	GET  /v1/backup                     waits                     a stream; see node.Backup
 //
 // Requests and answers are JSON; the same types are what --json prints. An error
 // is a status other than 200 and an [apiError]. What waits is cut off when the

@@ -30,6 +30,7 @@ func codes() []codeOf {
 		{"bad-store", profile.ErrBadStore},
 		{"unknown-group", node.ErrUnknownGroup},
 		{"unknown-name", node.ErrUnknownName},
+		{"unknown-device", node.ErrUnknownDevice},
 		{"unknown-invite", node.ErrUnknownInvite},
 		{"unknown-message", node.ErrUnknownMessage},
 		{"ambiguous", node.ErrAmbiguous},
