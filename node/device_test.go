@@ -43,6 +43,18 @@ func (p *person) restored(backup []byte) *person {
 // copyOf returns what a datastore holds now, in another one.
 func copyOf(t *testing.T, ds datastore.Batching) datastore.Batching {
 	t.Helper()
+	out := dssync.MutexWrap(datastore.NewMapDatastore())
+	for key, value := range dump(t, ds) {
+		if err := out.Put(t.Context(), datastore.RawKey(key), slices.Clone(value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// dump returns all that a datastore holds.
+func dump(t *testing.T, ds datastore.Batching) map[string][]byte {
+	t.Helper()
 	res, err := ds.Query(t.Context(), query.Query{})
 	if err != nil {
 		t.Fatal(err)
@@ -51,11 +63,9 @@ func copyOf(t *testing.T, ds datastore.Batching) datastore.Batching {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := dssync.MutexWrap(datastore.NewMapDatastore())
+	out := make(map[string][]byte)
 	for _, e := range all {
-		if err := out.Put(t.Context(), datastore.RawKey(e.Key), slices.Clone(e.Value)); err != nil {
-			t.Fatal(err)
-		}
+		out[e.Key] = e.Value
 	}
 	return out
 }

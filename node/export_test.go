@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -267,6 +268,59 @@ func (n *Node) Secrets(group protocol.ID) []protocol.EpochSecret {
 	for _, id := range r.set.Rekeys() {
 		if ep := r.keys.Epoch(r.wantedOf(id).eid); ep != nil && !ep.E.IsZero() {
 			out = append(out, protocol.EpochSecret{Epoch: ep.ID, E: ep.E})
+		}
+	}
+	return out
+}
+
+// SecretsOf returns what a node must show nobody, by name.
+func (n *Node) SecretsOf(group protocol.ID) map[string][]byte {
+	out := map[string][]byte{"account seed": n.account.Seed[:], "installed device": n.account.Device[:], "configured device": n.cfg.Account.Device[:], "store key": n.cfg.StoreKey[:]}
+	r, err := n.room(group)
+	if err != nil {
+		return out
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out["device key"] = r.me.Signer().Seed()
+	add := func(name string, s protocol.Secret) {
+		if !s.IsZero() {
+			out[fmt.Sprintf("%s %d", name, len(out))] = s[:]
+		}
+	}
+	for _, ep := range r.epochs() {
+		add("epoch", ep.E)
+	}
+	for _, s := range r.arrange() {
+		add("rendezvous", s)
+	}
+	for _, s := range r.keys.prekeys {
+		add("prekey", s)
+	}
+	for _, s := range r.lobbies {
+		add("lobby", s)
+	}
+	return out
+}
+
+// SecretBearers returns values of a node that have secrets in them, to be printed.
+func (n *Node) SecretBearers(group protocol.ID) []any {
+	r, _ := n.room(group)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id := r.me.identity()
+	out := []any{n, r, &r.me, id, &id, n.cfg, &n.cfg, n.account, &n.account, r.meta, &r.meta, r.keys, &r.keys, &r.lobbies, door{r, r.meta.Secrets[0]}}
+	for _, ep := range r.epochs() {
+		out = append(out, ep, *ep, protocol.EpochSecret{Epoch: ep.ID, E: ep.E})
+	}
+	return out
+}
+
+// epochs returns the epochs that are held. The caller holds mu.
+func (r *room) epochs() (out []*protocol.Epoch) {
+	for _, id := range r.set.Rekeys() {
+		if ep := r.keys.Epoch(r.wantedOf(id).eid); ep != nil {
+			out = append(out, ep)
 		}
 	}
 	return out
