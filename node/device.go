@@ -25,10 +25,7 @@ func (n *Node) Devices(ctx context.Context, group protocol.ID) ([]Device, error)
 	if err != nil {
 		return nil, err
 	}
-	forks, err := r.log.Forks(ctx)
-	if err := r.readable(err); err != nil {
-		return nil, fmt.Errorf("devices: %w", err)
-	}
+	forked := n.forked(r)
 	spoke := make(map[protocol.Key]time.Time)
 	for _, t := range r.log.Tips() {
 		if t.Chain != protocol.Messages {
@@ -48,7 +45,7 @@ func (n *Node) Devices(ctx context.Context, group protocol.ID) ([]Device, error)
 			d.Added = protocol.Time(v.Header().HLC)
 		}
 		_, d.Revoked = r.current().Revocation(r.me.Root(), dev)
-		d.Forked = slices.ContainsFunc(forks, func(f protocol.ForkProof) bool { return f.A.Header().Dev == dev })
+		d.Forked = forked[dev]
 		out = append(out, d)
 	}
 	slices.SortFunc(out, func(a, b Device) int {

@@ -236,6 +236,12 @@ func TestACopyIsShownAndBecomesAnotherDevice(t *testing.T) {
 	for _, p := range []*person{bo, ana} {
 		eventually(t, p.cfg.Name+" is shown the fork", func() bool { return slices.Equal(p.forks(club), []string{"Ana"}) })
 	}
+	if m := bo.members(club)["Ana"]; m == nil || !m.Forked {
+		t.Errorf("Bo's list of members does not show it: %+v", m)
+	}
+	if !ana.Status().Groups[0].Renewed {
+		t.Error("Ana is not told that she is another device")
+	}
 	ana.send(club, "as another device")
 	together(t, club, 4, bo, ana)
 	eventually(t, "Bo sees two devices of Ana's", func() bool { return bo.devices(club, "Ana") == 2 })
@@ -278,8 +284,8 @@ func TestAStoreThatWasPutBackBecomesAnotherDevice(t *testing.T) {
 	}
 	ana.meet(bo)
 	together(t, club, 2, ana, bo)
-	if ana.Device(club) == before {
-		t.Error("it goes on as the same device")
+	if ana.Device(club) == before || !ana.Status().Groups[0].Renewed {
+		t.Error("it goes on as the same device, or does not say so")
 	}
 	ana.send(club, "three")
 	together(t, club, 3, ana, bo)

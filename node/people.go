@@ -85,6 +85,7 @@ func (n *Node) Members(group protocol.ID) ([]Member, error) {
 		dev, _ := n.peers.proved(p, group)
 		online[dev] = true
 	}
+	forked := n.forked(r)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []Member
@@ -94,6 +95,7 @@ func (n *Node) Members(group protocol.ID) ([]Member, error) {
 			Me: s.Root == r.me.Root(), Blocked: r.blocked[s.Root],
 		}
 		_, m.Muted = r.current().Muted(s.Root)
+		m.Forked = slices.ContainsFunc(s.Devices, func(d protocol.Key) bool { return forked[d] })
 		m.Online = m.Me || slices.ContainsFunc(s.Devices, func(d protocol.Key) bool { return online[d] })
 		out = append(out, m)
 	}
@@ -101,6 +103,19 @@ func (n *Node) Members(group protocol.ID) ([]Member, error) {
 		return cmp.Or(cmp.Compare(a.Rank, b.Rank), strings.Compare(a.Name, b.Name))
 	})
 	return out, nil
+}
+
+// forked returns the devices that signed two events for one place.
+func (n *Node) forked(r *room) map[protocol.Key]bool {
+	proofs, err := r.log.Forks(n.ctx)
+	if err != nil {
+		n.log.Warn("forks", "err", err) // the rest is worth knowing
+	}
+	out := make(map[protocol.Key]bool)
+	for _, f := range proofs {
+		out[f.A.Header().Dev] = true
+	}
+	return out
 }
 
 // Former returns who was in the group and is not, by name, with how they went.
@@ -327,7 +342,7 @@ func (n *Node) Status() Status {
 				g.Forks = append(g.Forks, who)
 			}
 		}
-		g.Parked = r.parked.len()
+		g.Parked, g.Renewed = r.parked.len(), !r.meta.Device.IsZero()
 		r.mu.Unlock()
 		s.Groups = append(s.Groups, g)
 	}

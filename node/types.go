@@ -64,6 +64,7 @@ type Member struct {
 	Me      bool
 	Blocked bool // hidden on this node only
 	Muted   bool
+	Forked  bool // one of its devices signed two events for one place: a copy of it, or dishonest
 	Went    *Act // of a former member: how they went
 	Lifted  bool // of a former member who was banned: no ban stands in the way of an invitation
 }
@@ -94,6 +95,7 @@ type GroupStatus struct {
 	Events   uint64    // stored control events and messages
 	Forks    []Person  // whose device signed two events for one place: a copy of it, or dishonest
 	Parked   int       // arrived before what they refer to, waiting
+	Renewed  bool      // this node is another device here than it was: its profile was copied, or its store put back
 	LastSync time.Time // when nothing was missing here that a member had; zero if never
 }
 

@@ -85,6 +85,9 @@ func statusText(s local.Status, self bool) string {
 			fmt.Fprintf(&b, "\n  forked: a device of %s signed two events for one place; it was copied, or lies",
 				cleanName(cmp.Or(p.Name, p.Key)))
 		}
+		if g.Renewed {
+			fmt.Fprint(&b, "\n  this is another device of yours than it was: the profile was copied, or its store put back; see p2pchat device list")
+		}
 	}
 	return b.String()
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 // Exit codes.
@@ -129,6 +130,8 @@ func nextSteps() []step {
 		{profile.ErrPassphrase, "the same again with the passphrase; or a backup: p2pchat restore FILE --home ANOTHER-DIR"},
 		{profile.ErrWeak, "the same with another passphrase"},
 		{profile.ErrKeyring, "log in where the keyring is; or seal with a passphrase instead: --passphrase at init, or p2pchat passphrase"},
+		{storage.ErrWrongKey, "put the keys.json back that belongs to the store; or move the store aside, and join again: members send the history"},
+		{storage.ErrUnsealed, "move the store aside, and join again: members send the history"},
 		{node.ErrBadBackup, "another backup; this one is not as it was written, and nothing was restored"},
 		{local.ErrCutShort, "p2pchat status --verbose, then the same again"},
 		{node.ErrUnknownDevice, "p2pchat device list all"},

@@ -101,6 +101,7 @@ type Member struct {
 	Me      bool     `json:"me"`
 	Blocked bool     `json:"blocked"`
 	Muted   bool     `json:"muted"`            // for everybody
+	Forked  bool     `json:"forked"`           // one of the devices was copied, or lies
 	Went    *Act     `json:"went,omitempty"`   // of a former member: by what
 	Lifted  bool     `json:"lifted,omitempty"` // of one who was banned: the ban is lifted
 }
@@ -108,7 +109,7 @@ type Member struct {
 func newMember(m node.Member) Member {
 	out := Member{
 		Person: newPerson(m.Person), Role: m.Rank.String(), Devices: []string{},
-		Online: m.Online, Me: m.Me, Blocked: m.Blocked, Muted: m.Muted, Lifted: m.Lifted,
+		Online: m.Online, Me: m.Me, Blocked: m.Blocked, Muted: m.Muted, Forked: m.Forked, Lifted: m.Lifted,
 	}
 	if m.Went != nil {
 		went := newAct(*m.Went)
@@ -154,6 +155,7 @@ type GroupStatus struct {
 	Events   uint64     `json:"events"`
 	Forks    []Person   `json:"forks"` // whose device signed two events for one place
 	Parked   int        `json:"parked"`
+	Renewed  bool       `json:"renewed"`   // this is another device than it was: the profile was copied, or its store put back
 	LastSync *time.Time `json:"last_sync"` // nil before the first
 }
 
@@ -163,7 +165,7 @@ func newStatus(s node.Status, h Holder) Status {
 		Holder: h, Groups: []GroupStatus{},
 	}
 	for _, g := range s.Groups {
-		gs := GroupStatus{Group: newGroup(g.Group), Events: g.Events, Forks: []Person{}, Parked: g.Parked}
+		gs := GroupStatus{Group: newGroup(g.Group), Events: g.Events, Forks: []Person{}, Parked: g.Parked, Renewed: g.Renewed}
 		for _, p := range g.Forks {
 			gs.Forks = append(gs.Forks, newPerson(p))
 		}
