@@ -1018,8 +1018,10 @@ func (m *vectorMaker) helloCerts(h Hello, group ID, p Proof) {
 	for _, c := range []struct {
 		name, about string
 		p           Proof
-	}{{"cert", "A proof with the device's certificate, for who does not know the device yet.", good},
-		{"bad-cert", "A proof with another device's certificate.", another}} {
+	}{
+		{"cert", "A proof with the device's certificate, for who does not know the device yet.", good},
+		{"bad-cert", "A proof with another device's certificate.", another},
+	} {
 		m.add("hello-"+c.name, "hello-cert", c.about).set("nonce_i", h.NonceI).set("nonce_r", h.NonceR).set("peer_i", []byte(h.PeerI)).set("peer_r", []byte(h.PeerR)).
 			set("group", group).set("proof_i", marshal(c.p)).expect(h.Check(group, Initiator, c.p))
 	}

@@ -34,7 +34,6 @@ type backupHead struct {
 // Format keeps the seed out of output.
 func (backupHead) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "redacted") }
 
-
 // backedUp is what backup and restore print.
 type backedUp struct {
 	File string `json:"file"`
