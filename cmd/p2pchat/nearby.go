@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -104,9 +105,14 @@ func (a *app) inviteNearby(ctx context.Context, c *local.Client, g local.Group) 
 			return err
 		}
 	}
-	a.history(ctx, c, g) // whoever holds the profile stays until the newcomer has it
+	if h, err := c.Holder(ctx); err == nil && !h.Lasting {
+		_, _ = c.Wait(ctx, g.ID, true, newcomerTime) // for the newcomer's history comes from here
+	}
 	return nil
 }
+
+// newcomerTime bounds how long a command that lets somebody in stays for them.
+const newcomerTime = 5 * time.Second
 
 func (a *app) joinNearby(ctx context.Context) error {
 	if err := a.needProfile(ctx); err != nil {
