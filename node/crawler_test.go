@@ -550,3 +550,32 @@ func (c *crawler) wants(p *person, group protocol.ID) {
 		c.t.Errorf("%s answers a request for keys by %v", p.cfg.Name, err)
 	}
 }
+
+// In the DHT a secret that was replaced is announced for 30 days more: long enough for
+// who was away, and not for ever to who was removed.
+func TestOldRendezvousExpires(t *testing.T) {
+	var c clock
+	ana := start(t, "Ana", func(cfg *node.Config) { node.WithClock(cfg, c.now) })
+	club := ana.create("club")
+	old := ana.Meets(club)[0]
+	c.forward(100 * 24 * time.Hour) // however long it was in use
+	if err := ana.Rotate(ctx(t), club, true, nil); err != nil {
+		t.Fatal(err)
+	}
+	announced := func(s protocol.Secret) bool { return slices.Contains(ana.Announces(), protocol.DHTKey(s)) }
+	fresh := ana.Meets(club)[0]
+	if fresh == old || !announced(fresh) || !announced(old) {
+		t.Error("after a rotation not both are announced")
+	}
+	c.forward(29 * 24 * time.Hour)
+	if !announced(old) {
+		t.Error("who was away for a month finds nobody")
+	}
+	c.forward(2 * 24 * time.Hour)
+	if announced(old) || !announced(fresh) {
+		t.Error("after 31 days the old one is still announced, or the one in use is not")
+	}
+	if !slices.Contains(ana.Meets(club), old) {
+		t.Error("a hello does not accept it any more")
+	}
+}

@@ -313,8 +313,7 @@ func usable(info peer.AddrInfo) []ma.Multiaddr {
 func (d *discovery) keys() []string {
 	var out []string
 	for _, r := range d.n.allRooms() {
-		secrets := r.rendezvous()
-		for _, s := range secrets[:min(len(secrets), secretsHeard)] {
+		for _, s := range r.announced() {
 			out = append(out, protocol.DHTKey(s))
 		}
 	}

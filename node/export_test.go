@@ -325,3 +325,6 @@ func (r *room) epochs() (out []*protocol.Epoch) {
 	}
 	return out
 }
+
+// Announces returns the keys that this node provides in the DHT.
+func (n *Node) Announces() []string { return n.disc.keys() }

@@ -176,6 +176,10 @@ const (
 	// secretsHeard is on how many of them it listens: others may be some rekeys behind.
 	secretsHeard = protocol.MaxWelcomeSecrets
 
+	// announcedFor is how long the DHT key of a secret that was replaced is announced: for
+	// members who were away for a month.
+	announcedFor = 30 * 24 * time.Hour
+
 	// seniorTurn and memberTurn are the longest a node waits before it rotates for
 	// no message of its own: so one does it and not all.
 	seniorTurn = 500 * time.Millisecond
