@@ -103,7 +103,10 @@ func (c *crawler) request(_ context.Context, s network.Stream, m *kadpb.Message)
 // between answers a hello with another member's, word by word.
 func (c *crawler) between(s network.Stream) {
 	defer s.Close()
-	for _, p := range c.people {
+	c.mu.Lock()
+	people := c.people
+	c.mu.Unlock()
+	for _, p := range people {
 		if p.Host().ID() == s.Conn().RemotePeer() {
 			continue
 		}
@@ -284,9 +287,12 @@ func village(t *testing.T) (c *crawler, people []*person, club protocol.ID, link
 	c = newCrawler(t)
 	boot := fmt.Sprintf("%s/p2p/%s", c.host.Addrs()[0], c.host.ID())
 	for _, name := range []string{"Annalisa Moosbrugger", "Bodo Itenhard", "Cleophea Zgraggen"} {
-		c.people = append(c.people, start(t, name, func(cfg *node.Config) { cfg.Bootstrap = []string{boot} }))
+		p := start(t, name, func(cfg *node.Config) { cfg.Bootstrap = []string{boot} })
+		c.mu.Lock() // the earlier ones say hello already
+		people = append(people, p)
+		c.people = slices.Clone(people)
+		c.mu.Unlock()
 	}
-	people = c.people
 	club = people[0].create("Bergfreunde Uster")
 	link = people[0].invite(club, node.InviteOptions{Approve: true})
 	c.links = []string{link}

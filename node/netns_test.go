@@ -61,7 +61,7 @@ func remotePerson(args []string) error {
 		return err
 	}
 	server := rpc.NewServer()
-	if err := server.Register(&Person{n}); err != nil {
+	if err := server.Register(&Person{n: n}); err != nil {
 		return err
 	}
 	fmt.Println("ready")
@@ -74,7 +74,10 @@ func remotePerson(args []string) error {
 }
 
 // Person is what a test can ask of a node on another host.
-type Person struct{ n *node.Node }
+type Person struct {
+	n    *node.Node
+	near *node.Nearby // that runs
+}
 
 // What a call needs beside its group.
 type (

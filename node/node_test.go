@@ -19,7 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	child.Main(child.Parts{"crash writer": crashWriter, "person": remotePerson, "siege writer": siegeWriter})
+	child.Main(child.Parts{"crash writer": crashWriter, "person": remotePerson, "siege writer": siegeWriter, "mdns ear": mdnsEar})
 	goleak.VerifyTestMain(m)
 }
 
