@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -393,7 +394,8 @@ func TestNearbyGarbage(t *testing.T) {
 }
 
 // However many ask, the list and the streams have an end, and whoever is on the list
-// can still be chosen.
+// can still be chosen. Those who are connected to Bo and never answer do not hold up his
+// join.
 func TestNearbyCrowd(t *testing.T) {
 	ana, bo, club := roomOf(t)
 	theirs := ana.inviteNearby(club)
@@ -408,6 +410,12 @@ func TestNearbyCrowd(t *testing.T) {
 		k.send(protocol.FrameNearbyCommit, protocol.NearbyCommit{Commit: nonce(), Name: "Bo's shadow"})
 	}
 	theirs.until("a full list", func(n node.NearbyState) bool { return len(n.People) == 16 })
+	for range 4 {
+		e := newOutsider(t)
+		e.host.SetStreamHandler(joinID, func(s network.Stream) { _, _ = io.Copy(io.Discard, s) })
+		e.connect(bo)
+	}
+	eventually(t, "Bo knows them", func() bool { return len(bo.Host().Network().Peers()) == 5 })
 	theirs.choose("Bo")
 	theirs.answer(true)
 	mine.answer(true)

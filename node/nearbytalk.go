@@ -418,12 +418,24 @@ func (s *Nearby) join(p *neighbour) error {
 	s.set(func(state *NearbyState) { state.Phase = NearbyJoining })
 	ctx, cancel := context.WithTimeout(s.base, nearbyJoin)
 	defer cancel()
+	s.n.askFirst(p.peer)
 	group, err := s.n.Join(ctx, text)
 	if err != nil {
 		return err
 	}
 	s.set(func(state *NearbyState) { state.Group = group })
 	return nil
+}
+
+// askFirst has a join ask one peer before the others, of whom any could hold it up.
+func (n *Node) askFirst(p peer.ID) {
+	for _, q := range n.peers.all() {
+		n.peers.with(q, func(s *peerState) {
+			if q != p {
+				s.joined = n.now()
+			}
+		})
+	}
 }
 
 // receive compares with who invites, and returns their link.
