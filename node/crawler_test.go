@@ -169,6 +169,9 @@ func (c *crawler) opens(p *person) {
 	}
 	fmt.Fprint(c, ids, c.host.Peerstore().Addrs(id))
 	for _, proto := range ids {
+		if proto == meshID {
+			continue // held open from the beginning: see holdMesh
+		}
 		for _, words := range c.words() {
 			s, err := c.host.NewStream(ctx(c.t), id, proto)
 			if err != nil {
@@ -176,11 +179,7 @@ func (c *crawler) opens(p *person) {
 			}
 			_, _ = s.Write(words)
 			_ = s.CloseWrite()
-			if proto == meshID {
-				_ = s.SetReadDeadline(time.Now().Add(200 * time.Millisecond)) // it waits for a hello
-			} else {
-				_ = s.SetReadDeadline(time.Now().Add(patience))
-			}
+			_ = s.SetReadDeadline(time.Now().Add(patience))
 			_, _ = io.Copy(c, io.LimitReader(s, 1<<20))
 			_ = s.Reset()
 		}

@@ -101,7 +101,8 @@ type neighbour struct {
 
 // InviteNearby lets people in the same room into a group, one at a time. It runs until
 // one is in, ctx or the node ends, or for 5 minutes; only then others see that this
-// node invites. It needs a role that may invite. Errors: ErrUnknownGroup, ErrNotAllowed,
+// node invites. Where a person has to approve who joins, comparing is that approval. It
+// needs a role that may invite. Errors: ErrUnknownGroup, ErrNotAllowed,
 // ErrNearbyBusy.
 func (n *Node) InviteNearby(ctx context.Context, group protocol.ID) (*Nearby, error) {
 	r, err := n.room(group)
