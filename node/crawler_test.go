@@ -390,7 +390,11 @@ func (c *crawler) holdsLink(people []*person, club protocol.ID, link string) {
 			k.refused(protocol.RefusedUnknown)
 		} else {
 			k.expect(protocol.FrameLobby, new(protocol.Lobby))
-			request, _, err := l.Request(account.Identity(club), "Eve", rand.Reader)
+			box, err := protocol.NewBoxKey(true)
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			request, err := l.Request(account.Identity(club), box, "Eve", "", rand.Reader)
 			if err != nil {
 				c.t.Fatal(err)
 			}

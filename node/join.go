@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -116,7 +117,7 @@ func (n *Node) JoinWith(ctx context.Context, text string, o JoinOptions) (protoc
 	if err := checkAnswer(link, o.Answer); err != nil {
 		return protocol.ID{}, err
 	}
-	j := &joining{n: n, link: link, o: o, asked: make(map[peer.ID]time.Time), requests: make(map[[32]byte]ownRequest)}
+	j := &joining{n: n, link: link, o: o, asked: make(map[peer.ID]time.Time), named: make(map[peer.ID]bool), requests: make(map[[32]byte]ownRequest)}
 	j.seekAdmitters()
 	stop := n.disc.seek(protocol.DHTKey(link.Lobby()))
 	defer stop()
@@ -157,6 +158,7 @@ type joining struct {
 	link     protocol.Link
 	o        JoinOptions
 	asked    map[peer.ID]time.Time
+	named    map[peer.ID]bool        // by the link
 	requests map[[32]byte]ownRequest // by what the identity is derived from
 	last     error                   // why the search did not find more
 }
@@ -179,12 +181,14 @@ func (j *joining) seekAdmitters() {
 			if j.n.cfg.DHT == DHTOff && j.n.cfg.Host == nil && !local(a) {
 				j.last = fmt.Errorf("%w: %s", ErrOutside, a)
 			}
+			j.named[info.ID] = true
 			j.n.disc.found(*info, "link")
 		}
 	}
 }
 
-// candidates returns the connected peers that were not asked just now.
+// candidates returns the connected peers that were not asked just now, those that the
+// link names first: any other can hold a join up.
 func (j *joining) candidates() []peer.ID {
 	var out []peer.ID
 	for _, p := range j.n.peers.all() {
@@ -193,6 +197,13 @@ func (j *joining) candidates() []peer.ID {
 			out = append(out, p)
 		}
 	}
+	place := func(p peer.ID) int {
+		if j.named[p] {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(out, func(a, b peer.ID) int { return place(a) - place(b) })
 	return out
 }
 

@@ -356,12 +356,15 @@ func (s *Nearby) hand(p *neighbour, keys *protocol.NearbyKeys) error {
 	return nil
 }
 
-// settled waits until a newcomer has come back as a member, to whom the history goes.
+// settled waits until a newcomer has the history, as far as this node has it: nobody
+// else of the group may be there.
 func (n *Node) settled(ctx context.Context, p peer.ID, group protocol.ID) {
-	for {
+	ctx, cancel := context.WithTimeout(ctx, settleMost)
+	defer cancel()
+	for has := false; ; {
 		changed := n.peers.changes()
-		_, member := n.peers.proved(p, group)
-		if member || n.host.Network().Connectedness(p) != network.Connected {
+		here := n.peers.with(p, func(s *peerState) { _, has = s.equal[group] })
+		if has || !here {
 			return
 		}
 		select {
@@ -418,24 +421,12 @@ func (s *Nearby) join(p *neighbour) error {
 	s.set(func(state *NearbyState) { state.Phase = NearbyJoining })
 	ctx, cancel := context.WithTimeout(s.base, nearbyJoin)
 	defer cancel()
-	s.n.askFirst(p.peer)
 	group, err := s.n.Join(ctx, text)
 	if err != nil {
 		return err
 	}
 	s.set(func(state *NearbyState) { state.Group = group })
 	return nil
-}
-
-// askFirst has a join ask one peer before the others, of whom any could hold it up.
-func (n *Node) askFirst(p peer.ID) {
-	for _, q := range n.peers.all() {
-		n.peers.with(q, func(s *peerState) {
-			if q != p {
-				s.joined = n.now()
-			}
-		})
-	}
 }
 
 // receive compares with who invites, and returns their link.

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -100,19 +99,12 @@ func (a *app) inviteNearby(ctx context.Context, c *local.Client, g local.Group) 
 	if err := m.run(ctx, local.NewNearby{Group: g.ID}); err != nil {
 		return err
 	}
-	if !a.json {
-		if _, err := fmt.Fprintf(a.stdout, "%s is in %s\n", m.with(), cleanName(g.Name)); err != nil {
-			return err
-		}
+	if a.json {
+		return nil // the last state says it
 	}
-	if h, err := c.Holder(ctx); err == nil && !h.Lasting {
-		_, _ = c.Wait(ctx, g.ID, true, newcomerTime) // for the newcomer's history comes from here
-	}
-	return nil
+	_, err := fmt.Fprintf(a.stdout, "%s is in %s\n", m.with(), cleanName(g.Name))
+	return err
 }
-
-// newcomerTime bounds how long a command that lets somebody in stays for them.
-const newcomerTime = 5 * time.Second
 
 func (a *app) joinNearby(ctx context.Context) error {
 	if err := a.needProfile(ctx); err != nil {
