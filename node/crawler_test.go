@@ -234,11 +234,11 @@ func dhtKey(s protocol.Secret) string {
 }
 
 // A secret is what nobody outside may see, and what to call it.
-type planted map[string][]byte
+type unseen map[string][]byte
 
 // hidden is everything about a group that its members know.
-func hidden(people []*person, club protocol.ID, link string, texts ...string) planted {
-	out := planted{"the group's id": club[:], "the group's id as text": []byte(club.Text(protocol.GroupPrefix)), "the group's name": []byte("Bergfreunde Uster")}
+func hidden(people []*person, club protocol.ID, link string, texts ...string) unseen {
+	out := unseen{"the group's id": club[:], "the group's id as text": []byte(club.Text(protocol.GroupPrefix)), "the group's name": []byte("Bergfreunde Uster")}
 	for _, p := range people {
 		out["a name: "+p.cfg.Name] = []byte(p.cfg.Name)
 		dev := p.Device(club)
@@ -264,7 +264,7 @@ func hidden(people []*person, club protocol.ID, link string, texts ...string) pl
 }
 
 // absent fails for each secret that is in what was seen, in whatever usual encoding.
-func (secrets planted) absent(t *testing.T, where string, seen []byte) {
+func (secrets unseen) absent(t *testing.T, where string, seen []byte) {
 	t.Helper()
 	lower := bytes.ToLower(seen)
 	for what, secret := range secrets {
@@ -503,7 +503,7 @@ func TestCrawlerWithAnOldSecret(t *testing.T) {
 	after := slices.DeleteFunc(zoe.pull(ana), func(wire []byte) bool {
 		return slices.ContainsFunc(before, func(known []byte) bool { return bytes.Equal(known, wire) })
 	})
-	secrets := planted{
+	secrets := unseen{
 		"the new secret": fresh[:], "the new topic": []byte(protocol.Topic(fresh)), "a text": []byte("ohne Mia"), "the group's name": []byte("Bergfreunde Uster"),
 	}
 	for i, wire := range after {
