@@ -312,7 +312,7 @@ func (r *room) planLift(kind protocol.Kind, who, why, state string, people []pro
 		}
 	}
 	text, err := reason(why)
-	return []intent{{kind: kind, clear: &protocol.Lift{Target: p.Key}, aside: text}}, err
+	return []intent{{kind: kind, clear: &protocol.Lift{Target: p.Key}, aside: text, must: on(p.Key)}}, err
 }
 
 // authorOf returns who made a control event. The caller holds mu.

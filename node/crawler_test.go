@@ -233,7 +233,7 @@ func dhtKey(s protocol.Secret) string {
 	return string(append([]byte{0x12, 0x20}, sum[:]...))
 }
 
-// A secret is what nobody outside may see, and what to call it.
+// unseen is what nobody outside may see, and what to call it.
 type unseen map[string][]byte
 
 // hidden is everything about a group that its members know.

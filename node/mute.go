@@ -169,7 +169,7 @@ func (r *room) unmuteDue(ctx context.Context) {
 			if _, err := r.standing(protocol.KindUnmute); err != nil || !slices.Contains(r.mutesOn(who), d.Mute) {
 				return nil, nil // nobody's business any more, or not this node's
 			}
-			return []intent{{kind: protocol.KindUnmute, clear: &protocol.Lift{Target: who}}}, nil
+			return []intent{{kind: protocol.KindUnmute, clear: &protocol.Lift{Target: who}, must: r.mutesOn(who)}}, nil
 		})
 		if err == nil {
 			err = r.n.store.Delete(ctx, unmuteSpace(r.group), who.Text(""))

@@ -161,6 +161,7 @@ type intent struct {
 	clear protocol.Clear
 	aside *protocol.Aside
 	late  func() protocol.Clear // in place of clear, where it names the event before
+	must  []protocol.ID         // what it has to have seen: what it lifts or replaces
 }
 
 // issue makes a control event of this device and appends it. The caller holds mu
@@ -201,8 +202,8 @@ func (r *room) issueAll(list ...intent) ([]protocol.Verified, *storage.Commit, e
 	for k, i := range list {
 		if k > 0 {
 			d.Kind, d.Prev, d.HLC = i.kind, out[k-1].Tip(), r.clock.Next(r.n.now())
-			d.Refs = r.current().Heads(protocol.MaxControlRefs, r.must(me)...)
 		}
+		d.Refs = r.current().Heads(protocol.MaxControlRefs, append(r.must(me), i.must...)...)
 		v, err := r.sign(d, me.Rank, i, ep)
 		if err != nil {
 			r.failed = r.failed || k > 0 // the set holds what will not be stored: refit

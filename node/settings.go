@@ -121,6 +121,7 @@ func (r *room) planSet(s Settings) ([]intent, error) {
 		if t.text != old {
 			out = append(out, intent{
 				kind: protocol.KindSetting, clear: &protocol.Setting{Number: t.number}, aside: &protocol.Aside{Text: t.text},
+				must: r.current().Values(t.number),
 			})
 		}
 	}
@@ -134,7 +135,7 @@ func (r *room) planSet(s Settings) ([]intent, error) {
 			return nil, fmt.Errorf("%w: %q is by %s, as %s, and stays in force; less needs that role or a more senior one, yours is %s",
 				ErrNotAllowed, theirs, r.authorOf(id).label(), r.current().Acting(id), me.Rank)
 		}
-		out = append(out, intent{kind: protocol.KindSetting, clear: &v})
+		out = append(out, intent{kind: protocol.KindSetting, clear: &v, must: r.current().Values(v.Number)})
 	}
 	return out, nil
 }

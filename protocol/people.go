@@ -136,6 +136,10 @@ func (r *Roster) Revocation(root, dev Key) (ID, bool) {
 	return r.id(r.state.Revoked(who, d))
 }
 
+// Values returns the effective events that set a setting, in the set's order: what a new
+// value has to have seen to replace them.
+func (r *Roster) Values(number uint16) []ID { return r.set.ids(r.values(number)) }
+
 // Overrules returns the value of a setting by somebody more senior that would stay in
 // force if somebody of a rank set another value now, because it restricts more.
 func (r *Roster) Overrules(number uint16, value uint64, rank Rank) (ID, bool) {
