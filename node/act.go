@@ -113,7 +113,7 @@ func (r *room) gone(ctx context.Context, events []protocol.Verified) error {
 // holds mu.
 func (r *room) standing(kind protocol.Kind) (protocol.Standing, error) {
 	me, ok := r.current().Standing(r.me.Root())
-	if !ok || me.Rank >= protocol.Relay {
+	if !ok || me.Rank >= protocol.Relay && kind != protocol.KindLeave {
 		return me, fmt.Errorf("%w: you are not a member of %s", ErrNotAllowed, protocol.Short(r.group.Text(protocol.GroupPrefix)))
 	}
 	if need := protocol.MayIssue(kind); me.Rank > need {

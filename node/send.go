@@ -108,7 +108,7 @@ func (r *room) say(w words) (protocol.Verified, *storage.Commit, error) {
 // Messages act under no grant of their own. The caller holds mu.
 func (r *room) draft(kind protocol.Kind, chain protocol.Chain, refs int) (protocol.Draft, protocol.Standing, error) {
 	me, ok := r.current().Standing(r.me.Root())
-	if !ok || me.Rank >= protocol.Relay {
+	if !ok || me.Rank >= protocol.Relay && kind != protocol.KindLeave {
 		return protocol.Draft{}, me, fmt.Errorf("%w: you are not a member of %s", ErrNotAllowed, protocol.Short(r.group.Text(protocol.GroupPrefix)))
 	}
 	if err := r.introduce(); err != nil {

@@ -125,8 +125,10 @@ func MayIssue(k Kind) Rank {
 		return Moderator
 	case KindSuccessor:
 		return Owner
-	case KindLeave, KindDeviceAdd, KindDeviceRevoke, KindRekey:
+	case KindDeviceAdd, KindRekey:
 		return Member
+	case KindLeave, KindDeviceRevoke:
+		return Relay // whoever has a place may give it up
 	case KindGenesis:
 		return Founder
 	}

@@ -136,7 +136,7 @@ func (o *Oracle) allowed(i int) bool {
 	case authority.Remove, authority.Ban, authority.Unban, authority.Mute, authority.Unmute:
 		return r <= 300
 	case authority.Leave, authority.Revoke:
-		return r <= 1000
+		return r <= 5000
 	case authority.Other:
 		return r <= a.Limit
 	}

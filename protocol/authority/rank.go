@@ -73,7 +73,7 @@ func (o Op) limit() Rank {
 	case Remove, Ban, Unban, Mute, Unmute:
 		return Moderator
 	case Leave, Revoke:
-		return Member
+		return Relay
 	}
 	return NoRank
 }
