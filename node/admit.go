@@ -158,7 +158,11 @@ func (n *Node) admitBy(ctx context.Context, w *wire, h *protocol.Hello, in openI
 		_ = w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedInvalid})
 		return fmt.Errorf("join request: %w", err)
 	}
-	sealed, err := in.room.admitJoiner(ctx, in, request, n.welcomeAddrs(in.room))
+	var sealed []byte
+	welcome, err := in.room.admitJoiner(ctx, in, request, false)
+	if err == nil {
+		sealed, err = welcome.Seal(in.room.group, request, in.room.me.Signer())
+	}
 	var refused *protocol.RefusedError
 	switch {
 	case errors.As(err, &refused):
@@ -193,26 +197,26 @@ func (in openInvite) refusal(q protocol.JoinRequest, asked time.Time) error {
 }
 
 // admitJoiner grants the invite's rank and makes the welcome. The grant is durable
-// before the newcomer hears of it.
-func (r *room) admitJoiner(ctx context.Context, in openInvite, q protocol.JoinRequest, addrs [][]byte) ([]byte, error) {
-	grant, commit, err := r.grantTo(ctx, in, q)
+// before the newcomer hears of it. approved says that a person has said yes.
+func (r *room) admitJoiner(ctx context.Context, in openInvite, q protocol.JoinRequest, approved bool) (protocol.Welcome, error) {
+	grant, commit, err := r.grantTo(ctx, in, q, approved)
 	if err != nil {
-		return nil, err
+		return protocol.Welcome{}, err
 	}
 	if commit != nil {
 		if err := r.finish(ctx, commit, grant); err != nil {
-			return nil, err
+			return protocol.Welcome{}, err
 		}
 	}
 	w, err := r.welcome(q.Cert.Root)
 	if err != nil {
-		return nil, err
+		return w, err
 	}
 	if err := r.announce(ctx, protocol.MaxSeq); err != nil { // what the newcomer gets is durable
-		return nil, err
+		return w, err
 	}
-	w.Grant, w.Addrs = grant.ID(), addrs
-	return w.Seal(r.group, q, r.me.Signer())
+	w.Grant, w.Addrs = grant.ID(), r.n.welcomeAddrs(r)
+	return w, nil
 }
 
 // welcome collects what somebody who was admitted needs to read the group.
@@ -232,7 +236,7 @@ func (r *room) welcome(root protocol.Key) (protocol.Welcome, error) {
 // grantTo issues the admission, or keeps the request for a person. Who is in already
 // is welcomed again under the grant that stands: the first welcome may have been lost
 // on the way, or a person has approved meanwhile.
-func (r *room) grantTo(ctx context.Context, in openInvite, q protocol.JoinRequest) (protocol.Verified, *storage.Commit, error) {
+func (r *room) grantTo(ctx context.Context, in openInvite, q protocol.JoinRequest, approved bool) (protocol.Verified, *storage.Commit, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if owner, ok := r.current().Owner(q.Cert.Dev); ok {
@@ -243,7 +247,7 @@ func (r *room) grantTo(ctx context.Context, in openInvite, q protocol.JoinReques
 	if err := in.refusal(q, now); err != nil {
 		return protocol.Verified{}, nil, err
 	}
-	if r.asksPerson(in) {
+	if r.asksPerson(in) && !approved {
 		return protocol.Verified{}, nil, r.hold(ctx, in, q)
 	}
 	if !r.grants.AllowN(now, 1) { // a leaked link must not fill the log

@@ -79,7 +79,7 @@ func crowdOf(b *testing.B, members int) (Config, protocol.ID) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, last, err = in.room.grantTo(b.Context(), in, request); err != nil {
+		if _, last, err = in.room.grantTo(b.Context(), in, request, false); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -23,6 +23,7 @@ var (
 	ErrNotText        = protocol.ErrNotText
 	ErrBadPlan        = protocol.ErrBadPlan
 	ErrBadLink        = protocol.ErrBadLink
+	ErrBadFile        = protocol.ErrBadFile
 	// ErrNoAdmitter says that nobody who may admit was reached in time.
 	ErrNoAdmitter = errors.New("nobody who may admit was reachable")
 	// ErrRefused says that somebody who may admit said no.

@@ -231,6 +231,10 @@ const (
 	// askedMost bounds the epochs whose last asking is remembered. A member has 64
 	// rekeys a device.
 	askedMost = 4096
+	// filesAsked bounds the requests to join by file whose keys are kept for the answer.
+	filesAsked = 16
+	// bundleMost bounds the events that go with a welcome in a file, in bytes.
+	bundleMost = protocol.MaxWelcomeFile - protocol.MaxFrameSize
 	// reportsMost bounds the reports a group keeps a list of: more than moderators
 	// look through.
 	reportsMost = 1000

@@ -203,6 +203,7 @@ const (
 	spacePeers   = "peers"   // peer id -> addresses
 	spaceBlocked = "blocked" // group id/identity -> 1
 	spacePlans   = "plans"   // genesis salt -> plan to found a group
+	spaceAsked   = "asked"   // id of a request to join by file -> ownFile
 )
 
 // unmuteSpace holds when this node ends mutes, by whom they are on, and requestSpace

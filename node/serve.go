@@ -209,9 +209,14 @@ func (r *room) leadsTo(t protocol.Tip, tips []tip) bool {
 	return slices.ContainsFunc(tips, func(end tip) bool { return r.precedes(t, protocol.Tip(end)) })
 }
 
+// frames is where frames go: a stream, or a file.
+type frames interface {
+	send(kind protocol.FrameKind, payload any) error
+}
+
 // sender packs events into frames.
 type sender struct {
-	wire *wire
+	wire frames
 	kind protocol.FrameKind
 	list [][]byte
 	size int

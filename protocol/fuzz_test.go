@@ -165,6 +165,83 @@ func FuzzWelcome(f *testing.F) {
 	})
 }
 
+func FuzzRequestFile(f *testing.F) {
+	seeds(f, "request-file", "file")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, file := range [][]byte{data, append([]byte(requestHead), data...)} {
+			group, r, err := ParseRequestFile(file)
+			if err == nil && !bytes.Equal(r.File(group), file) {
+				t.Fatal("it encodes to other bytes")
+			}
+		}
+	})
+}
+
+func FuzzWelcomeFile(f *testing.F) {
+	seeds(f, "welcome-file", "file")
+	box, err := DeriveBoxKey(true, secretOf("bob box"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, file := range [][]byte{data, append([]byte(welcomeHead), data...)} {
+			w, err := ParseWelcomeFile(file)
+			if err != nil {
+				continue
+			}
+			again := append([]byte(welcomeHead), marshal(welcomeFile{w.Group, w.Request, w.sealed, w.bundle})...)
+			if !bytes.Equal(again, file) {
+				t.Fatal("it encodes to other bytes")
+			}
+			_, _, _, _ = w.Open(Key{2}, box)
+		}
+	})
+}
+
+// What a stranger answers to a question is whatever they sealed.
+func FuzzAnswer(f *testing.F) {
+	seeds(f, "answer", "box", "plain")
+	link := Link{Group: ID{1}, Seed: secretOf("link")}
+	if err := link.Ask("Who?", secretOf("ask")); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r := JoinRequest{Invite: link.PublicKey(), Cert: Cert{Dev: Key{2}}, Answer: data}
+		_, _ = r.OpenAnswer(link.Group, secretOf("ask"))
+		var err error
+		if r.Answer, err = sealBox(false, link.AnswerTo[:], joinAnswerInfo(link.Group, r.Invite, r.Cert.Dev), data); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := r.OpenAnswer(link.Group, secretOf("ask")); err == nil && !bytes.Equal(pad([]byte(text)), data) {
+			t.Fatal("an answer that no program seals")
+		}
+	})
+}
+
+// Both ends of a hello are a stranger's: what is checked is bound to the connection.
+func FuzzHello(f *testing.F) {
+	seeds(f, "frame", "frame")
+	seeds(f, "hello", "sig")
+	h := Hello{PeerI: "initiator", PeerR: "responder"}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var proofs HelloProofs
+		if unmarshal(data, &proofs) == nil && !bytes.Equal(marshal(proofs), data) {
+			t.Fatal("it encodes to other bytes")
+		}
+		var p Proof
+		copy(p.Sig[:], data)
+		copy(p.Dev[:], data[min(len(data), 64):])
+		for _, p := range append(proofs.Proofs, p) {
+			if checkKey(p.Dev) != nil {
+				continue // no member has such a key, for which any signature may hold
+			}
+			if h.Check(ID{1}, Initiator, p) == nil && h.Check(ID{1}, Responder, p) == nil {
+				t.Fatal("a proof that holds for both ends")
+			}
+		}
+	})
+}
+
 func FuzzRecord(f *testing.F) {
 	seeds(f, "record", "record", "value")
 	w := newWorld(f)

@@ -197,6 +197,7 @@ type Welcome struct {
 	Secrets []Secret      `cbor:"5,keyasint"`           // rendezvous secrets, the newest first
 	Addrs   [][]byte      `cbor:"6,keyasint,omitempty"` // members' multiaddrs
 	Name    string        `cbor:"8,keyasint,omitempty"` // the group's name
+	Bundle  Secret        `cbor:"9,keyasint,omitzero"`  // in a file: key of the events that come along
 }
 
 // EpochSecret hands over an epoch: its secret, or a later step where history begins

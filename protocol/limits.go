@@ -88,6 +88,12 @@ const (
 	MaxWelcomeSecrets = 4
 	// MaxWelcomeAddrs bounds the member addresses in a welcome.
 	MaxWelcomeAddrs = 16
+	// MaxRequestFile bounds a request to join as a file, in bytes: a hybrid key, an
+	// answer and a name with their signatures are 2,600.
+	MaxRequestFile = 4 << 10
+	// MaxWelcomeFile bounds the answer as a file, in bytes: it is read into memory as a
+	// whole. 10,000 control events are some 5 MiB.
+	MaxWelcomeFile = 8 << 20
 	// MaxFrameSize bounds one frame of any p2pchat stream.
 	MaxFrameSize = 64<<10 + 512
 	// MaxFrontier bounds the tips one sync frame lists, to fit MaxFrameSize.

@@ -954,6 +954,62 @@ func (m *vectorMaker) joining() {
 	again, err := Welcome{Grant: ID{3}}.Seal(w.group, r, w.ana.id.Signer())
 	w.must(err)
 	welcome("welcome-bad-empty", "A welcome without epochs and secrets.", w.group, again)
+	m.joinFiles(w, r, wel)
+}
+
+// joinFiles are a request and the answer to it as files.
+func (m *vectorMaker) joinFiles(w *world, r JoinRequest, wel Welcome) {
+	request := r.File(w.group)
+	req := func(name, about string, data []byte) {
+		group, got, err := ParseRequestFile(data)
+		f := m.add(name, "request-file", about).set("file", data)
+		if err == nil {
+			f.set("group", group).set("request", got.Encode()).set("id", got.ID())
+		}
+		f.expect(err)
+	}
+	req("request-file", "A request to join as a file: a line, and a map. Its id is SHA-256 of the request.", request)
+	req("request-file-bad-group", "Its signatures are for another group.", r.File(ID{1}))
+	req("request-file-bad-cut", "Cut short.", request[:len(request)-1])
+	req("request-file-bad-trailing-byte", "A byte too many.", append(slices.Clone(request), 0))
+	req("request-file-bad-head", "Another first line.", append([]byte("p2pchat/2 request\n"), request[len(requestHead):]...))
+
+	frames := AppendFrame(nil, FrameDone, struct{}{})
+	welcome, err := wel.SealFile(w.group, r, w.ana.id.Signer(), frames, fixed("bundle"))
+	w.must(err)
+	box := secretOf("bob box")
+	open := func(name, about string, joiner Key, data []byte) {
+		f := m.add(name, "welcome-file", about).set("joiner", joiner).set("box_seed", box).set("file", data)
+		key, err := DeriveBoxKey(true, box)
+		w.must(err)
+		file, err := ParseWelcomeFile(data)
+		if err == nil {
+			var got Welcome
+			if got, _, _, err = file.Open(joiner, key); err == nil {
+				f.set("group", file.Group).set("request", file.Request).set("plain", marshal(got)).set("bundle_key", got.Bundle).
+					set("bundle_aad", bundleInfo(file.Group, file.Request)).set("frames", frames)
+			}
+		}
+		f.expect(err)
+	}
+	joiner := r.Cert.Dev
+	open("welcome-file", "The answer: the id of the request, a welcome that has a key, and frames under that key.", joiner, welcome)
+	open("welcome-file-bad-joiner", "For another device.", Key{2}, welcome)
+	open("welcome-file-bad-cut", "Cut short.", joiner, welcome[:len(welcome)-1])
+	open("welcome-file-bad-head", "A request.", joiner, request)
+	change := func(name, about string, by func(*welcomeFile)) {
+		var f welcomeFile
+		w.must(unmarshal(welcome[len(welcomeHead):], &f))
+		by(&f)
+		open("welcome-file-bad-"+name, about, joiner, append([]byte(welcomeHead), marshal(f)...))
+	}
+	change("bundle", "A changed bundle.", func(f *welcomeFile) { f.Bundle[0] ^= 1 })
+	change("request", "Said to answer another request.", func(f *welcomeFile) { f.Request[0] ^= 1 })
+	change("group", "Said to be of another group.", func(f *welcomeFile) { f.Group[0] ^= 1 })
+	change("no-bundle", "A welcome as it goes over a stream, without a key.", func(f *welcomeFile) {
+		f.Welcome, err = wel.Seal(w.group, r, w.ana.id.Signer())
+		w.must(err)
+	})
 }
 
 // joinAnswers are to the question of a link.

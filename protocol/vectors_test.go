@@ -33,7 +33,7 @@ var sentinels = map[string]error{
 	"ErrBadSignature": ErrBadSignature, "ErrBadKey": ErrBadKey, "ErrBadCert": ErrBadCert, "ErrBadID": ErrBadID,
 	"ErrBadLink": ErrBadLink, "ErrBadPhrase": ErrBadPhrase, "ErrInvalid": ErrInvalid, "ErrNotMember": ErrNotMember,
 	"ErrSealBroken": ErrSealBroken, "ErrNoKey": ErrNoKey, "ErrErased": ErrErased, "ErrNotText": ErrNotText,
-	"ErrBadPlan": ErrBadPlan,
+	"ErrBadPlan": ErrBadPlan, "ErrBadFile": ErrBadFile,
 }
 
 func newVector(t testing.TB, name, kind, about string) *vector {
@@ -222,7 +222,7 @@ func TestVectorsAreCurrent(t *testing.T) {
 		}
 		made[v.name] = true
 		old, err := os.ReadFile(path)
-		sealed := v.get("type") == "wrap" || v.get("type") == "chunk" || v.get("type") == "report" || v.get("type") == "welcome" || v.get("type") == "answer" || v.get("type") == "keys"
+		sealed := v.get("type") == "wrap" || v.get("type") == "chunk" || v.get("type") == "report" || v.get("type") == "welcome" || v.get("type") == "welcome-file" || v.get("type") == "answer" || v.get("type") == "keys"
 		switch {
 		case err == nil && (sealed || bytes.Equal(old, v.file())):
 		case *update:
@@ -271,6 +271,17 @@ var vectorChecks = map[string]func(v *vector) error{
 	"link":         checkLinkVector,
 	"join-request": checkJoinVector,
 	"answer":       checkAnswerVector,
+	"request-file": func(v *vector) error {
+		group, r, err := ParseRequestFile(v.bytes("file"))
+		if err == nil {
+			v.want("group", group)
+			v.want("request", r.Encode())
+			v.want("id", r.ID())
+			v.want("file", r.File(group))
+		}
+		return err
+	},
+	"welcome-file": checkWelcomeFileVector,
 	"welcome":      checkWelcomeVector,
 	"hello":        checkHelloVector,
 	"nearby":       checkNearbyVector,
@@ -763,6 +774,28 @@ func checkWelcomeVector(v *vector) error {
 	v.want("plain", marshal(w))
 	v.want("grant", w.Grant)
 	v.want("name", w.Name)
+	return nil
+}
+
+func checkWelcomeFileVector(v *vector) error {
+	key, err := DeriveBoxKey(true, v.b32("box_seed"))
+	if err != nil {
+		return err
+	}
+	f, err := ParseWelcomeFile(v.bytes("file"))
+	if err != nil {
+		return err
+	}
+	w, _, frames, err := f.Open(v.b32("joiner"), key)
+	if err != nil {
+		return err
+	}
+	v.want("group", f.Group)
+	v.want("request", f.Request)
+	v.want("plain", marshal(w))
+	v.want("bundle_key", w.Bundle)
+	v.want("bundle_aad", bundleInfo(f.Group, f.Request))
+	v.want("frames", frames)
 	return nil
 }
 

@@ -17,7 +17,7 @@ func newInvite(a *app) *cobra.Command {
 		Use:   "invite",
 		Short: "Invite people to a group",
 	}
-	cmd.AddCommand(newInviteCreate(a), newInviteList(a), newInviteRevoke(a), newInviteNearby(a))
+	cmd.AddCommand(newInviteCreate(a), newInviteList(a), newInviteRevoke(a), newInviteNearby(a), newInviteAnswer(a))
 	return cmd
 }
 

@@ -17,6 +17,9 @@ import (
 type joinOptions struct {
 	wait   span
 	answer string
+
+	requestOut string // write a request to this file, and ask nobody
+	welcome    string // join by the answer in this file
 }
 
 func newJoin(a *app) *cobra.Command {
@@ -30,14 +33,32 @@ the list of processes.
 
 Where a person has to say yes first, join says so and waits for it up to --wait; then
 its exit code is 3. They have the request: join with the same link goes on later.
-If the invitation asks a question, --answer answers it; only who may admit reads it.`,
-		Example: "  p2pchat join p2pchat:…\n  p2pchat join - --wait 1h < link.txt",
-		Args:    args(1, 1, "the LINK that begins with p2pchat:"),
+If the invitation asks a question, --answer answers it; only who may admit reads it.
+
+Without a network two files do: --request-out writes a request, who invited you answers
+it (invite answer), and --welcome reads the answer. Nobody else can use the answer.`,
+		Example: "  p2pchat join p2pchat:…\n  p2pchat join - --wait 1h < link.txt\n  p2pchat join p2pchat:… --request-out request\n  p2pchat join --welcome welcome",
+		Args: func(cmd *cobra.Command, got []string) error {
+			if o.welcome != "" {
+				return args(0, 0, "")(cmd, got)
+			}
+			return args(1, 1, "the LINK that begins with p2pchat:")(cmd, got)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case o.welcome != "" && (o.requestOut != "" || o.answer != ""):
+				return usagef(cmd, "--welcome goes alone: the request was made before")
+			case o.welcome != "":
+				return a.runWelcome(cmd.Context(), o.welcome)
+			case o.requestOut != "":
+				return a.runRequestOut(cmd.Context(), args[0], o)
+			}
 			return a.runJoin(cmd.Context(), args[0], o)
 		},
 	}
 	cmd.Flags().Var(&o.wait, "wait", "how long to look for somebody who admits")
+	cmd.Flags().StringVar(&o.requestOut, "request-out", "", "write a request to this `file`, for invite answer")
+	cmd.Flags().StringVar(&o.welcome, "welcome", "", "join by the answer in this `file`")
 	cmd.Flags().StringVar(&o.answer, "answer", "", "to the question that the invitation asks")
 	return a.orNearby(cmd)
 }

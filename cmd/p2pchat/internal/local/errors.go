@@ -47,6 +47,7 @@ func codes() []codeOf {
 		{"nearby-over", node.ErrNearbyOver},
 		{"nearby-busy", node.ErrNearbyBusy},
 		{"nearby-now", node.ErrNearbyNow},
+		{"bad-file", node.ErrBadFile},
 		{"bad-link", protocol.ErrBadLink},
 		{"bad-id", protocol.ErrBadID},
 		{"too-large", protocol.ErrTooLarge},

@@ -77,6 +77,7 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/block", ask(s.postBlock))
 	s.moderation(mux)
 	s.devices(mux)
+	s.joinFiles(mux)
 	return mux
 }
 
@@ -113,9 +114,14 @@ func answer[Out any](f func(*http.Request) (Out, error)) http.HandlerFunc {
 // ask makes a handler of a function with a question in the request's body. Once
 // the body is read, the request is acted upon: see Client.post.
 func ask[In, Out any](f func(context.Context, In) (Out, error)) http.HandlerFunc {
+	return askUpTo(maxRequest, f)
+}
+
+// askUpTo is ask for questions of at most so many bytes.
+func askUpTo[In, Out any](most int64, f func(context.Context, In) (Out, error)) http.HandlerFunc {
 	return answer(func(r *http.Request) (out Out, err error) {
 		var in In
-		dec := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxRequest))
+		dec := json.NewDecoder(http.MaxBytesReader(nil, r.Body, most))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&in); err != nil {
 			return out, fmt.Errorf("%w: %w", ErrBadRequest, err)

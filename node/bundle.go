@@ -1,0 +1,175 @@
+package node
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// A bundle is what a sync would send to somebody who holds nothing, in a file: control
+// events, records, and as many messages as there is room for.
+
+// parcel is where frames go that become a file.
+type parcel struct{ out []byte }
+
+// send implements frames.
+func (p *parcel) send(kind protocol.FrameKind, payload any) error {
+	out := protocol.AppendFrame(p.out, kind, payload)
+	if len(out) > bundleMost {
+		return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, bundleMost)
+	}
+	p.out = out
+	return nil
+}
+
+// bundle packs what the group has. All control events have to fit; messages that do not
+// are left to a sync.
+func (r *room) bundle(ctx context.Context) ([]byte, error) {
+	p := new(parcel)
+	out, nothing := &sender{wire: p, kind: protocol.FrameEvents}, new(holding)
+	r.mu.Lock()
+	mine := r.tips()
+	r.mu.Unlock()
+	if err := r.serveControl(out, nothing, nil); err != nil {
+		return nil, err
+	}
+	if err := r.serveRecords(out, nothing); err != nil {
+		return nil, err
+	}
+	for _, chain := range chainsOf(mine, protocol.Messages) {
+		err := r.serveChain(ctx, out, chain, nil)
+		if err == nil {
+			err = out.flush()
+		}
+		if errors.Is(err, ErrTooLarge) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return protocol.AppendFrame(p.out, protocol.FrameDone, struct{}{}), nil
+}
+
+// bundle is what was packed, verified.
+type bundle struct {
+	group    protocol.ID
+	control  []protocol.Verified
+	messages []protocol.Verified
+	records  []protocol.VerifiedRecord
+}
+
+// readBundle reads frames until their end, and verifies what is in them.
+func readBundle(group protocol.ID, data []byte) (*bundle, error) {
+	b, in := &bundle{group: group}, bufio.NewReader(bytes.NewReader(data))
+	for {
+		f, err := protocol.ReadFrame(in)
+		if err != nil {
+			return nil, err
+		}
+		switch f.Kind {
+		case protocol.FrameDone:
+			if _, err := in.ReadByte(); !errors.Is(err, io.EOF) {
+				return nil, errors.New("there is more behind its end")
+			}
+			return b, f.Decode(protocol.FrameDone, new(struct{}))
+		case protocol.FrameRecords:
+			err = b.takeRecords(f)
+		default:
+			err = b.takeEvents(f)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (b *bundle) takeRecords(f protocol.Frame) error {
+	var list protocol.Events
+	if err := f.Decode(protocol.FrameRecords, &list); err != nil {
+		return err
+	}
+	for _, wire := range list.List {
+		rec, err := protocol.VerifyRecord(b.group, wire)
+		if err != nil {
+			return err
+		}
+		b.records = append(b.records, rec)
+	}
+	return nil
+}
+
+func (b *bundle) takeEvents(f protocol.Frame) error {
+	var list protocol.Events
+	if err := f.Decode(protocol.FrameEvents, &list); err != nil {
+		return err
+	}
+	events, errs := protocol.VerifyBatch(b.group, list.List, rand.Reader)
+	for i, err := range errs {
+		switch {
+		case errors.Is(err, protocol.ErrUnknownCritical): // of the future; the rest is not
+		case err != nil:
+			return err
+		case events[i].Header().Chain == protocol.Control:
+			b.control = append(b.control, events[i])
+		default:
+			b.messages = append(b.messages, events[i])
+		}
+	}
+	return nil
+}
+
+// check says whether the control events confirm the welcome they came with: that its
+// author may admit, that this device is in, and that a secret is an epoch's.
+func (b *bundle) check(me protocol.Identity, admitter protocol.Key, w protocol.Welcome) error {
+	set := protocol.NewSet(b.group)
+	for _, v := range b.control {
+		if err := set.Add(v); err != nil {
+			return fmt.Errorf("event %s: %w", v.ID(), err)
+		}
+	}
+	roster := protocol.Eval(set)
+	if by, ok := roster.Owner(admitter); !ok || by.Rank > protocol.Greeter {
+		return errors.New("who wrote it may not admit to the group")
+	}
+	if _, ok := roster.Owner(me.Dev()); !ok {
+		return errors.New("it does not let this device in")
+	}
+	for _, e := range w.Epochs {
+		for _, id := range set.Claims(e.Epoch) {
+			v, _, _ := set.Get(id)
+			if _, err := protocol.NewEpoch(b.group, e.Epoch, v.Header().Dev, v.Header().Seq, e.E); err == nil {
+				return nil
+			}
+		}
+	}
+	return errors.New("none of its keys is the group's")
+}
+
+// unpack takes a bundle in by the door that everything comes in by, some events at a
+// time, as a sync would.
+func (r *room) unpack(ctx context.Context, b *bundle) error {
+	for _, list := range [][]protocol.Verified{b.control, b.messages} {
+		for events := range slices.Chunk(list, frameEvents) {
+			in := r.ingest("", events)
+			r.settle(in)
+			if in.commit == nil {
+				continue
+			}
+			if err := in.commit.Wait(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if commit := r.ingestRecords(b.records); commit != nil {
+		return commit.Wait(ctx)
+	}
+	return nil
+}
