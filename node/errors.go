@@ -35,6 +35,8 @@ var (
 	ErrElsewhere = errors.New("who was reached may not admit by this invitation")
 	// ErrQuestion says that an invitation asks a question, and that there is no answer.
 	ErrQuestion = errors.New("the invitation asks a question")
+	// ErrMismatch says that a safety number is another: somebody has another key.
+	ErrMismatch = errors.New("the safety numbers differ")
 	// ErrNothing says that an act would change nothing.
 	ErrNothing = errors.New("nothing to do")
 	// ErrListen says that an address cannot be listened on.

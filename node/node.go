@@ -198,12 +198,13 @@ func (n *Node) alive() error {
 
 // The spaces of named values in the store.
 const (
-	spaceSelf    = "self"    // account, peer key
-	spaceRooms   = "rooms"   // group id -> roomMeta
-	spacePeers   = "peers"   // peer id -> addresses
-	spaceBlocked = "blocked" // group id/identity -> 1
-	spacePlans   = "plans"   // genesis salt -> plan to found a group
-	spaceAsked   = "asked"   // id of a request to join by file -> ownFile
+	spaceSelf     = "self"     // account, peer key
+	spaceRooms    = "rooms"    // group id -> roomMeta
+	spacePeers    = "peers"    // peer id -> addresses
+	spaceBlocked  = "blocked"  // group id/identity -> 1
+	spaceVerified = "verified" // group id/identity -> verifiedMark
+	spacePlans    = "plans"    // genesis salt -> plan to found a group
+	spaceAsked    = "asked"    // id of a request to join by file -> ownFile
 )
 
 // unmuteSpace holds when this node ends mutes, by whom they are on, and requestSpace

@@ -94,6 +94,7 @@ func (n *Node) Members(group protocol.ID) ([]Member, error) {
 			Person: r.personOf(s.Root), Rank: s.Rank, Devices: s.Devices,
 			Me: s.Root == r.me.Root(), Blocked: r.blocked[s.Root],
 		}
+		m.Verified = r.verification(m.Person)
 		_, m.Muted = r.current().Muted(s.Root)
 		m.Forked = slices.ContainsFunc(s.Devices, func(d protocol.Key) bool { return forked[d] })
 		m.Online = m.Me || slices.ContainsFunc(s.Devices, func(d protocol.Key) bool { return online[d] })
@@ -332,6 +333,7 @@ func (n *Node) Status() Status {
 	}
 	for _, r := range n.allRooms() {
 		g := GroupStatus{Group: n.describe(r), Events: r.log.Count(), LastSync: r.lastSync()}
+		g.Doubts, _ = n.Doubts(r.group)
 		forks, err := r.log.Forks(n.ctx)
 		if err != nil {
 			n.log.Warn("forks", "err", err)

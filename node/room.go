@@ -50,6 +50,7 @@ type room struct {
 	records  map[recordSlot]protocol.VerifiedRecord
 	names    map[protocol.Key]string       // by device
 	blocked  map[protocol.Key]bool         // identities hidden on this node
+	verified map[protocol.Key]verifiedMark // identities that were compared
 	guests   map[protocol.Key]protocol.Key // devices that certificates in hellos brought, and whose they are
 	buckets  map[string]*rate.Limiter      // by device, or by peer where the device is no member's
 	grants   *rate.Limiter                 // admissions by this node
@@ -158,6 +159,9 @@ func (r *room) restore(ctx context.Context) error {
 		return err
 	}
 	if err := r.loadBlocked(ctx); err != nil {
+		return err
+	}
+	if err := r.loadVerified(ctx); err != nil {
 		return err
 	}
 	return r.loadActs(ctx)

@@ -65,8 +65,10 @@ type Member struct {
 	Blocked bool // hidden on this node only
 	Muted   bool
 	Forked  bool // one of its devices signed two events for one place: a copy of it, or dishonest
-	Went    *Act // of a former member: how they went
-	Lifted  bool // of a former member who was banned: no ban stands in the way of an invitation
+	// Verified is Unverified, Verified, NewDevice or OtherKey: see [Node.Verify].
+	Verified string
+	Went     *Act // of a former member: how they went
+	Lifted   bool // of a former member who was banned: no ban stands in the way of an invitation
 }
 
 // Peer is a node this one is connected to or remembers.
@@ -96,6 +98,7 @@ type GroupStatus struct {
 	Forks    []Person  // whose device signed two events for one place: a copy of it, or dishonest
 	Parked   int       // arrived before what they refer to, waiting
 	Renewed  bool      // this node is another device here than it was: its profile was copied, or its store put back
+	Doubts   []Member  // who is not, or not any more, the person that was verified
 	LastSync time.Time // when nothing was missing here that a member had; zero if never
 }
 

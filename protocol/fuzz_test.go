@@ -242,6 +242,19 @@ func FuzzHello(f *testing.F) {
 	})
 }
 
+func FuzzSafety(f *testing.F) {
+	seeds(f, "safety", "text")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		n, err := ParseSafety(string(data))
+		if err != nil {
+			return
+		}
+		if again, err := ParseSafety(SafetyScheme + n); err != nil || again != n || len(n) != 60 {
+			t.Fatalf("it reads back as another number: %v", err)
+		}
+	})
+}
+
 func FuzzRecord(f *testing.F) {
 	seeds(f, "record", "record", "value")
 	w := newWorld(f)

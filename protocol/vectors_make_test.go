@@ -153,6 +153,7 @@ func makeVectors(t testing.TB) []*vector {
 	m.prekeys()
 	m.answers()
 	m.joining()
+	m.safety()
 	m.meeting()
 	m.nearby()
 	m.records()
@@ -955,6 +956,22 @@ func (m *vectorMaker) joining() {
 	w.must(err)
 	welcome("welcome-bad-empty", "A welcome without epochs and secrets.", w.group, again)
 	m.joinFiles(w, r, wel)
+}
+
+// safety are numbers that two people compare.
+func (m *vectorMaker) safety() {
+	group, a, b := ID(secretOf("group")), Key(secretOf("a")), Key(secretOf("b"))
+	m.add("safety", "safety", "A safety number: 12 groups of 5 digits of SHA-512, the same in either order.").
+		set("group", group).set("a", a).set("b", b).set("number", SafetyNumber(group, a, b)).
+		set("text", SafetyScheme+SafetyNumber(group, b, a)).expect(nil)
+	bad := func(name, about, text string) {
+		_, err := ParseSafety(text)
+		m.add("safety-bad-"+name, "safety", about).set("text", text).expect(err)
+	}
+	good := SafetyNumber(group, a, b)
+	bad("short", "59 digits.", good[1:])
+	bad("letter", "A letter.", good[:59]+"O")
+	bad("scheme", "Another scheme.", LinkScheme+good)
 }
 
 // joinFiles are a request and the answer to it as files.

@@ -33,7 +33,7 @@ var sentinels = map[string]error{
 	"ErrBadSignature": ErrBadSignature, "ErrBadKey": ErrBadKey, "ErrBadCert": ErrBadCert, "ErrBadID": ErrBadID,
 	"ErrBadLink": ErrBadLink, "ErrBadPhrase": ErrBadPhrase, "ErrInvalid": ErrInvalid, "ErrNotMember": ErrNotMember,
 	"ErrSealBroken": ErrSealBroken, "ErrNoKey": ErrNoKey, "ErrErased": ErrErased, "ErrNotText": ErrNotText,
-	"ErrBadPlan": ErrBadPlan, "ErrBadFile": ErrBadFile,
+	"ErrBadPlan": ErrBadPlan, "ErrBadFile": ErrBadFile, "ErrBadSafety": ErrBadSafety,
 }
 
 func newVector(t testing.TB, name, kind, about string) *vector {
@@ -271,6 +271,15 @@ var vectorChecks = map[string]func(v *vector) error{
 	"link":         checkLinkVector,
 	"join-request": checkJoinVector,
 	"answer":       checkAnswerVector,
+	"safety": func(v *vector) error {
+		number, err := ParseSafety(v.get("text"))
+		if err == nil {
+			v.want("number", number)
+			v.want("number", SafetyNumber(v.b32("group"), v.b32("a"), v.b32("b")))
+			v.want("text", SafetyScheme+SafetyNumber(v.b32("group"), v.b32("b"), v.b32("a")))
+		}
+		return err
+	},
 	"request-file": func(v *vector) error {
 		group, r, err := ParseRequestFile(v.bytes("file"))
 		if err == nil {

@@ -54,6 +54,7 @@ type chat struct {
 	echo bool            // what was sent from here stands on the screen already, as it was typed
 	// undelivered says that the last line reached nobody.
 	undelivered bool
+	doubted     map[string]bool // of whom one was warned
 }
 
 func (a *app) runChat(ctx context.Context, c *local.Client, g local.Group) error {
@@ -67,7 +68,7 @@ func (a *app) runChat(ctx context.Context, c *local.Client, g local.Group) error
 	}
 	ch := &chat{
 		a: a, c: c, group: g, lines: t,
-		sent: map[string]bool{}, echo: isTerminal(a.stdin) && isTerminal(a.stdout) && !a.json,
+		sent: map[string]bool{}, doubted: map[string]bool{}, echo: isTerminal(a.stdin) && isTerminal(a.stdout) && !a.json,
 	}
 	for _, m := range history {
 		ch.lines.knowLine(m)
@@ -77,6 +78,7 @@ func (a *app) runChat(ctx context.Context, c *local.Client, g local.Group) error
 			return err
 		}
 	}
+	a.warnDoubts(ctx, c, g, ch.doubted)
 	if isTerminal(a.stdin) {
 		online := ""
 		if g.Online > 0 { // this node may have begun just now, and not know yet
@@ -129,6 +131,9 @@ func (ch *chat) follow(ctx context.Context, cursor uint64) error {
 			if err := ch.lines.print(m); err != nil {
 				return err
 			}
+		}
+		if m.System() { // somebody may have come
+			ch.a.warnDoubts(ctx, ch.c, ch.group, ch.doubted)
 		}
 		if own {
 			ch.mu.Lock()

@@ -81,6 +81,9 @@ func statusText(s local.Status, self bool) string {
 	for _, g := range s.Groups {
 		fmt.Fprintf(&b, "\n%s: members %s; events %d, waiting %d; %s",
 			cleanName(g.Name), attendance(g.Group, s.Holder), g.Events, g.Parked, synced(g.LastSync))
+		for _, m := range g.Doubts {
+			fmt.Fprintf(&b, "\n  %s: %s", tagged(m.Person), doubt(m))
+		}
 		for _, p := range g.Forks {
 			fmt.Fprintf(&b, "\n  forked: a device of %s signed two events for one place; it was copied, or lies",
 				cleanName(cmp.Or(p.Name, p.Key)))

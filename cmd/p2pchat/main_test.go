@@ -159,6 +159,8 @@ func TestWrongUsageExitsTwoAtEveryLevel(t *testing.T) {
 		{"invite", "revoke", "G", "1"},
 		{"request", "approve", "G"},
 		{"request", "deny"},
+		{"verify", "G"},
+		{"verify", "G", "Bo", "--yes", "--undo"},
 		{"audit", "G", "-n", "-1"},
 		{"report", "G", "evt_abcdefgh"},
 		{"report", "G", "hello", "--reason", "x"},
@@ -228,6 +230,7 @@ func TestErrorsEndWithTheNextCommand(t *testing.T) {
 		{"report", "G", "evt_abcdefgh", "--reason", "x"},
 		{"group", "set", "G", "rules=@none"},
 		{"audit", "G"},
+		{"verify", "G", "Bo"},
 		{"init", "--name", strings.Repeat("x", 200)},
 		{"init", "--name", "a\x1bb"},
 	} {

@@ -31,6 +31,7 @@ message is delivered when somebody is.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			return a.inGroup(ctx, "send", args[0], func(c *local.Client, g local.Group) error {
+				a.warnDoubts(ctx, c, g, nil)
 				if len(args) == 2 && args[1] == "-" {
 					return a.sendLines(ctx, c, g)
 				}

@@ -120,7 +120,11 @@ func went(m local.Member, who func(local.Person) string) string {
 
 func memberState(m local.Member) string {
 	var s []string
-	for _, word := range []string{yes(m.Me, "you"), yes(m.Online, "online"), yes(m.Muted, "muted"), yes(m.Blocked, "blocked"), yes(m.Forked, "forked"), yes(len(m.Devices) > 1, fmt.Sprint(len(m.Devices), " devices"))} {
+	words := []string{
+		yes(m.Me, "you"), yes(m.Online, "online"), yes(m.Muted, "muted"), yes(m.Blocked, "blocked"), yes(m.Forked, "forked"),
+		yes(len(m.Devices) > 1, fmt.Sprint(len(m.Devices), " devices")), yes(m.Verified == node.Verified, "verified"), doubt(m),
+	}
+	for _, word := range words {
 		if word != "" {
 			s = append(s, word)
 		}

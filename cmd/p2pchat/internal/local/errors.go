@@ -36,6 +36,8 @@ func codes() []codeOf {
 		{"ambiguous", node.ErrAmbiguous},
 		{"nothing", node.ErrNothing},
 		{"approval", node.ErrApproval},
+		{"mismatch", node.ErrMismatch},
+		{"bad-safety", protocol.ErrBadSafety},
 		{"question", node.ErrQuestion},
 		{"elsewhere", node.ErrElsewhere},
 		{"not-allowed", node.ErrNotAllowed},

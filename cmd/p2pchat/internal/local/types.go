@@ -101,15 +101,18 @@ type Member struct {
 	Me      bool     `json:"me"`
 	Blocked bool     `json:"blocked"`
 	Muted   bool     `json:"muted"`            // for everybody
-	Forked  bool     `json:"forked"`           // one of the devices was copied, or lies
-	Went    *Act     `json:"went,omitempty"`   // of a former member: by what
-	Lifted  bool     `json:"lifted,omitempty"` // of one who was banned: the ban is lifted
+	Forked  bool     `json:"forked,omitempty"` // one of the devices was copied, or lies
+	// Verified is "verified"; "new-device" of who was and has another device since;
+	// "other-key" of who goes by the name of somebody that was; or nothing.
+	Verified string `json:"verified,omitempty"`
+	Went     *Act   `json:"went,omitempty"`   // of a former member: by what
+	Lifted   bool   `json:"lifted,omitempty"` // of one who was banned: the ban is lifted
 }
 
 func newMember(m node.Member) Member {
 	out := Member{
 		Person: newPerson(m.Person), Role: m.Rank.String(), Devices: []string{},
-		Online: m.Online, Me: m.Me, Blocked: m.Blocked, Muted: m.Muted, Forked: m.Forked, Lifted: m.Lifted,
+		Online: m.Online, Me: m.Me, Blocked: m.Blocked, Muted: m.Muted, Forked: m.Forked, Lifted: m.Lifted, Verified: m.Verified,
 	}
 	if m.Went != nil {
 		went := newAct(*m.Went)
@@ -155,8 +158,9 @@ type GroupStatus struct {
 	Events   uint64     `json:"events"`
 	Forks    []Person   `json:"forks"` // whose device signed two events for one place
 	Parked   int        `json:"parked"`
-	Renewed  bool       `json:"renewed"`   // this is another device than it was: the profile was copied, or its store put back
-	LastSync *time.Time `json:"last_sync"` // nil before the first
+	Renewed  bool       `json:"renewed,omitempty"` // this is another device than it was: the profile was copied, or its store put back
+	Doubts   []Member   `json:"doubts,omitempty"`  // who is not, or not any more, the person that was verified
+	LastSync *time.Time `json:"last_sync"`         // nil before the first
 }
 
 func newStatus(s node.Status, h Holder) Status {
@@ -166,6 +170,9 @@ func newStatus(s node.Status, h Holder) Status {
 	}
 	for _, g := range s.Groups {
 		gs := GroupStatus{Group: newGroup(g.Group), Events: g.Events, Forks: []Person{}, Parked: g.Parked, Renewed: g.Renewed}
+		for _, m := range g.Doubts {
+			gs.Doubts = append(gs.Doubts, newMember(m))
+		}
 		for _, p := range g.Forks {
 			gs.Forks = append(gs.Forks, newPerson(p))
 		}
