@@ -188,3 +188,29 @@ func TestBadJoinFiles(t *testing.T) {
 		t.Errorf("after all that the good one answers %v", err)
 	}
 }
+
+// A welcome is believed for what the group's own events say, not for its author's word.
+func TestAWelcomeNobodyMayGive(t *testing.T) {
+	club, p := staff(t, "Eve member")
+	ana, eve := p[0], p[1]
+	bo := start(t, "Bo")
+	request := bo.asksByFile(ana.invite(club, node.InviteOptions{}), "")
+	imports := func(by *person, says string) {
+		t.Helper()
+		welcome, err := by.Welcomes(ctx(t), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = bo.JoinByFile(ctx(t), welcome)
+		refused(t, err, node.ErrBadFile, says)
+		if groups := bo.Groups(); len(groups) > 0 {
+			t.Errorf("%s is no admission, and Bo is in %+v", says, groups)
+		}
+	}
+	imports(ana, "does not let this device in")
+	_, err := eve.AnswerRequest(ctx(t), request, true)
+	refused(t, err, node.ErrNotAllowed, "greeter")
+	ana.answers(request, true)
+	eve.knows(club, 3)
+	imports(eve, "may not admit")
+}

@@ -37,7 +37,7 @@ senior has restricted stays so until somebody as senior loosens it.
 			return args(2, -1, []string{"GROUP", "KEY=VALUE", ""}[min(len(got), 2)])(cmd, got)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			settings, err := a.parseSettings(cmd, args[1:])
+			settings, err := a.parseSettings(cmd, args[0], args[1:])
 			if err != nil {
 				return err
 			}
@@ -60,7 +60,7 @@ senior has restricted stays so until somebody as senior loosens it.
 }
 
 // parseSettings reads KEY=VALUE arguments. What is wrong with one is wrong usage.
-func (a *app) parseSettings(cmd *cobra.Command, pairs []string) (local.Settings, error) {
+func (a *app) parseSettings(cmd *cobra.Command, group string, pairs []string) (local.Settings, error) {
 	var out local.Settings
 	seen := map[string]bool{}
 	for _, pair := range pairs {
@@ -76,7 +76,7 @@ func (a *app) parseSettings(cmd *cobra.Command, pairs []string) (local.Settings,
 		var file *fs.PathError
 		switch {
 		case errors.As(err, &file):
-			return out, &nextError{err, "p2pchat group set GROUP rules=@FILE, with a FILE that can be read"}
+			return out, &nextError{err, "p2pchat group set " + hint(group) + " rules=@FILE, with a FILE that can be read"}
 		case err != nil:
 			return out, usagef(cmd, "%s: %w", key, err)
 		}
