@@ -142,13 +142,12 @@ func (b *bundle) check(me protocol.Identity, admitter protocol.Key, w protocol.W
 	if _, ok := roster.Owner(me.Dev()); !ok {
 		return errors.New("it does not let this device in")
 	}
+	keys := protocol.NewKeyring(b.group, me.Root())
 	for _, e := range w.Epochs {
-		for _, id := range set.Claims(e.Epoch) {
-			v, _, _ := set.Get(id)
-			if _, err := protocol.NewEpoch(b.group, e.Epoch, v.Header().Dev, v.Header().Seq, e.E); err == nil {
-				return nil
-			}
-		}
+		keys.Add(e)
+	}
+	if len(keys.Open(set)) > 0 {
+		return nil
 	}
 	return errors.New("none of its keys is the group's")
 }

@@ -214,3 +214,23 @@ func TestAWelcomeNobodyMayGive(t *testing.T) {
 	eve.knows(club, 3)
 	imports(eve, "may not admit")
 }
+
+// Where history begins with joining, a file brings what is said from then on.
+func TestJoinByFileSinceJoin(t *testing.T) {
+	ana, bo := start(t, "Ana"), start(t, "Bo")
+	club, err := ana.CreateSinceJoin(ctx(t), "club")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ana.send(club, "before")
+	request := bo.asksByFile(ana.invite(club, node.InviteOptions{}), "")
+	ana.answers(request, false)
+	ana.send(club, "after")
+	if _, err := bo.JoinByFile(ctx(t), ana.answers(request, false)); err != nil {
+		t.Fatal(err)
+	}
+	got := bo.texts(club)
+	if len(got) != 2 || got[0] == "before" || got[1] != "after" {
+		t.Errorf("Bo reads %q", got)
+	}
+}
