@@ -50,6 +50,9 @@ func (l *lab) dialogue(answers [][2]string, args ...string) (code int, shown str
 
 // At a terminal passphrases are asked for, a new one twice, and none is shown.
 func TestPassphrasesAtATerminal(t *testing.T) {
+	if testing.Short() {
+		t.Skip("scrypt is slow under the race detector")
+	}
 	l := newLab(t)
 	first, other := "correct horse", "another horse"
 	code, shown := l.dialogue([][2]string{{"for the profile:", first}, {"again:", other}}, "init", "--name", "Ana", "--passphrase")

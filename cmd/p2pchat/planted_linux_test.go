@@ -50,6 +50,9 @@ func (l *lab) feed(lines string, want int, args ...string) (stdout, all string) 
 // write, for secrets that were planted: sealed, nothing is in the open anywhere; not
 // sealed, the keys are in keys.json and in no other file.
 func TestPlantedSecrets(t *testing.T) {
+	if testing.Short() {
+		t.Skip("scrypt is slow under the race detector")
+	}
 	for _, by := range []profile.Seal{{Kind: profile.SealPassphrase, Passphrase: profile.Passphrase("planted passphrase")}, {Kind: profile.SealNone}} {
 		t.Run(by.Kind, func(t *testing.T) { plant(t, by) })
 	}
