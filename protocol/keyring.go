@@ -336,13 +336,13 @@ func (k *Keyring) From(r *Roster, root Key, eid ID) (step uint32, ok bool) {
 	return step, ok
 }
 
-// Share returns the secret of an epoch as somebody may have it, who is to be a current
-// member senior to relay.
+// Share returns the secret of an epoch as somebody may have it: nobody who is not a
+// member now, and senior to relay.
 func (k *Keyring) Share(r *Roster, root Key, eid ID) (EpochSecret, bool) {
 	ep := k.epochs[eid]
 	step, ok := k.From(r, root, eid)
 	switch {
-	case ep == nil || !ok || step == 0 && ep.E.IsZero():
+	case ep == nil || !ok || r.Rank(root) >= Relay || step == 0 && ep.E.IsZero():
 		return EpochSecret{}, false
 	case step == 0:
 		return EpochSecret{Epoch: eid, E: ep.E}, true
