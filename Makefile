@@ -2,11 +2,12 @@
 
 FUZZTIME ?= 30s
 BENCH    ?= .
+WORLDS   ?= 10000
 FROM     ?= 0
 SEEDS    ?= 1000000
 tool     := go tool -modfile=tools/go.mod
 
-.PHONY: help build test race lint fmt fuzz bench parts netns sim mutants ci
+.PHONY: help build test race lint fmt fuzz bench parts netns sim simkeys mutants ci
 
 help: ## what there is (this)
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -44,8 +45,13 @@ sim: ## the authority rule in SEEDS (1,000,000) random worlds; the results are k
 	@mkdir -p docs/results
 	go run ./internal/authority-sim -from $(FROM) -count $(SEEDS) -out docs/results/authority.txt
 
-mutants: ## the authority rule broken in every way that we know, which its tests have to notice: 3 minutes
+simkeys: ## the keys of a group in WORLDS (10,000) random worlds; the results are kept in docs/results
+	@mkdir -p docs/results
+	go run ./internal/keys-sim -from $(FROM) -count $(WORLDS) -out docs/results/keys.txt
+
+mutants: ## the authority rule, and what is decided about keys, broken in every way that we know, which tests have to notice: 5 minutes
 	go run ./internal/authority-mutants
+	go test -count=1 -timeout 30m -run '^TestMutantsAreCaught$$' ./internal/sim/keysim -args -all
 
 ci: ## all that has to hold
 	.ci/run
