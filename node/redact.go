@@ -13,7 +13,7 @@ import (
 func (*Node) Format(f fmt.State, _ rune) { redact(f, "node") }
 
 func (*room) Format(f fmt.State, _ rune)      { redact(f, "room") }
-func (keys) Format(f fmt.State, _ rune)    { redact(f, "keys") }
+func (keys) Format(f fmt.State, _ rune)       { redact(f, "keys") }
 func (door) Format(f fmt.State, _ rune)       { redact(f, "door") }
 func (rotation) Format(f fmt.State, _ rune)   { redact(f, "rotation") }
 func (openInvite) Format(f fmt.State, _ rune) { redact(f, "invite") }
