@@ -18,7 +18,7 @@ func (n *Node) Welcomes(ctx context.Context, request []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := r.welcome(q.Cert.Root)
+	w, err := r.welcome(r.me.Root()) // what one may have oneself, handed on
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	libprotocol "github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 
@@ -65,9 +66,10 @@ func (o *outsider) connect(p *person) {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	if err := o.host.Connect(ctx(o.t), *info); err != nil {
-		o.t.Fatal(err)
-	}
+	eventually(o.t, "they are reached", func() bool { // they may have been away, and are dialled less often then
+		o.host.Network().(*swarm.Swarm).Backoff().Clear(info.ID)
+		return o.host.Connect(ctx(o.t), *info) == nil
+	})
 }
 
 // A talk is one stream.
