@@ -49,9 +49,9 @@ func backupSpaces(group protocol.ID) []string {
 	return []string{epochSpace(group), reportSpace(group), takenSpace(group), fellSpace(group), unmuteSpace(group), requestSpace(group)}
 }
 
-// sharedSpaces are those of the node: whom this person does not want to see, and where
-// members were met.
-func sharedSpaces() []string { return []string{spaceBlocked, spacePeers} }
+// sharedSpaces are those of the node: whom this person does not want to see, whom they
+// verified, and where members were met.
+func sharedSpaces() []string { return []string{spaceBlocked, spaceVerified, spacePeers} }
 
 // Backup writes everything that a new device of the same account needs to read this
 // node's groups: their events, secrets, names, addresses. It is in the open: the caller

@@ -101,6 +101,9 @@ func TestARestoredProfileIsANewDevice(t *testing.T) {
 	bo.await(club, 1)
 	bo.send(club, "two")
 	ana.await(club, 2)
+	if _, err := ana.Verify(ctx(t), club, "Bo", bo.number(club, "Ana")); err != nil {
+		t.Fatal(err)
+	}
 	backup := ana.backup()
 	cleo.join(ana.invite(club, node.InviteOptions{})) // the backup does not know her
 	ana.send(club, "three")
@@ -111,6 +114,9 @@ func TestARestoredProfileIsANewDevice(t *testing.T) {
 	again := ana.restored(backup)
 	if got := again.texts(club); !slices.Equal(got, []string{"one", "two"}) {
 		t.Errorf("restored, she reads %q", got)
+	}
+	if got := again.mark(club, again.members(club)["Bo"].Key); got != node.Verified {
+		t.Errorf("restored, she finds Bo %q", got)
 	}
 	again.send(club, "four") // offline
 	again.meet(cleo)
