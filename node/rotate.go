@@ -92,8 +92,8 @@ func (r *room) startEpoch(why protocol.Reason, to func(dev protocol.Key) bool) e
 	if len(before) == 0 {
 		return fmt.Errorf("%w: the group's rendezvous secret is not here", ErrNoKey)
 	}
-	n := before[0]
-	if why.Fresh() {
+	n, ok := r.keys.HandOn(r.current(), r.time())
+	if why.Fresh() || !ok {
 		if n, err = protocol.NewSecret(rand.Reader); err != nil {
 			return err
 		}

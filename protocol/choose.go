@@ -85,7 +85,9 @@ func (r *Roster) Candidates(v View) []Candidate {
 			c.Parents = append(c.Parents, p.Epoch)
 			c.Depth = max(c.Depth, depth[p.Epoch]+1)
 		}
-		depth[c.ID] = c.Depth
+		if c.Held || len(s.epochs[c.ID]) == 1 { // a false claim says nothing about the epoch
+			depth[c.ID] = c.Depth
+		}
 		out = append(out, c)
 	}
 	return out
@@ -200,7 +202,9 @@ func usable(all []Candidate) *Candidate {
 	needed := false
 	for i := range all {
 		c := &all[i]
-		byID[c.ID] = c
+		if byID[c.ID] == nil || c.Held { // not who only claims to start it
+			byID[c.ID] = c
+		}
 		if c.Held && c.Current {
 			fit, needed = append(fit, c), needed || c.Needed
 		}

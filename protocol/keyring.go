@@ -239,6 +239,15 @@ func (why Reason) Fresh() bool { return why == Expelled || why == Aged }
 // Urgent says whether nothing may be sent before.
 func (why Reason) Urgent() bool { return why == Stale || why == Expelled }
 
+// HandOn returns the rendezvous secret that a new epoch may hand on: that of an epoch
+// which has seen everybody be removed, as another's may be known to them. Where there is
+// none, a new one is to be drawn.
+func (k *Keyring) HandOn(r *Roster, now uint64) (Secret, bool) {
+	eid, ok := Usable(r.Candidates(k.view(r, View{Now: now, Hard: true})))
+	n, held := k.points[eid]
+	return n, ok && held
+}
+
 // Due says whether a member is to start an epoch, and why. Where nothing is held, which
 // only a newcomer sees, it is for others to.
 func (k *Keyring) Due(r *Roster, now uint64, grace time.Duration) Reason {
@@ -289,8 +298,10 @@ func (k *Keyring) view(r *Roster, v View) View {
 // send under first, then those that were needed. What was not needed takes the place of
 // none that was.
 func (k *Keyring) Live(r *Roster, now uint64, grace time.Duration) []*Epoch {
+	all := k.Candidates(r, now, grace)
+	best, fit := Usable(all) // as Choose does
 	// Of those that are not held, anybody may claim that they follow.
-	all := slices.DeleteFunc(k.Candidates(r, now, grace), func(c Candidate) bool { return !c.Held })
+	all = slices.DeleteFunc(all, func(c Candidate) bool { return !c.Held })
 	followed, place := make(map[ID]bool), make(map[ID]int)
 	for _, c := range all {
 		place[c.ID] = 2
@@ -301,7 +312,7 @@ func (k *Keyring) Live(r *Roster, now uint64, grace time.Duration) []*Epoch {
 			followed[p] = followed[p] || c.Needed || place[p] == 2 // parents come first
 		}
 	}
-	if best, ok := Usable(all); ok {
+	if fit {
 		place[best], followed[best] = 0, false
 	}
 	var out []*Epoch

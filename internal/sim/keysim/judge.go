@@ -96,7 +96,13 @@ func (d *device) opens(m *message) bool {
 // everything; else what was sealed by who had seen it come, as far as that is plain: it
 // came once, and never went. In the end everybody has seen everybody come.
 func (w *world) entitled(d *device, m *message) bool {
-	if !w.since || m.last {
+	if !w.since {
+		return true
+	}
+	if d.p.misled[m.eid] {
+		return false // who came after it cannot tell that its admission is false
+	}
+	if m.last {
 		return true
 	}
 	if d.p.went || len(d.p.grants) > 1 {
@@ -132,7 +138,7 @@ func (w *world) secrecy() {
 			if w.since && knows[e.dev.n].opens(m) && !w.letIn(m, e) {
 				w.fail("%s was out by a %s when %s said %q, came back later, and can open it", e.dev.name(), w.kind(e.by), m.by.name(), m.text)
 			}
-			if expels(w.kind(e.by)) && len(e.dev.p.grants)+len(e.dev.p.leaves) <= 1 && knows[e.dev.n].finds(w, m.eid) && !w.cameBack(m, e) && !w.handedBack(m, e) {
+			if expels(w.kind(e.by)) && w.devices[0].roster.Effective(e.by) && len(e.dev.p.grants)+len(e.dev.p.leaves) <= 1 && knows[e.dev.n].finds(w, m.eid) && !w.cameBack(m, e) && !w.handedBack(m, e) {
 				w.fail("%s was out by a %s as %s saw it, and can find those who met when it said %q", e.dev.name(), w.kind(e.by), m.by.name(), m.text)
 			}
 		}
@@ -275,7 +281,7 @@ func (w *world) handedBack(m *message, e ending) bool {
 func (w *world) cameBack(m *message, e ending) bool {
 	rekey, end := w.starts[m.eid].at, w.number[e.by]
 	for _, h := range w.devices {
-		if h.p == e.dev.p || h.set == nil || e.dev.n >= len(h.counted) {
+		if h.set == nil || e.dev.n >= len(h.counted) {
 			continue
 		}
 		a, knewEpoch := h.since(rekey)
