@@ -29,6 +29,7 @@ type Candidate struct {
 	Held    bool   // the secret is here
 	Current bool   // everybody who went lies in the rekey's past
 	Needed  bool   // by a senior, or there was none to send under
+	Due     bool   // another is to follow it: it is old, of a time to come, or spent
 }
 
 // look is one look at the epochs of a group.
@@ -78,6 +79,7 @@ func (r *Roster) Candidates(v View) []Candidate {
 		c.Held = v.Held(c.ID, c.Rekey)
 		c.Current = l.current(i, whole, v.Now, v.Grace)
 		c.Needed = c.Rank <= Moderator || l.need(i)
+		c.Due = aged(c.HLC, v.Now, v.Now) || v.Spent != nil && v.Spent(c.ID)
 		if c.Needed {
 			l.needed = append(l.needed, seen{i, c.ID, c.HLC})
 		}
@@ -186,8 +188,11 @@ func (l *look) repeats(e int32) bool {
 
 // Usable chooses the epoch to send under, of many. Of those that are held and current
 // the needed ones, or all where none is; then those that no other of them follows; then
-// the most senior author's, the deepest, the one with the lowest id. No answer means
-// that an epoch has to be started.
+// the most senior author's, the deepest, the one with the lowest id. Where another is
+// due to follow that, and one does which was not needed, that is taken: or who rotates
+// would go on to do so, because the next is not needed either as long as there is one
+// that only others hold, or that only others think new. No answer means that an epoch
+// has to be started.
 func Usable(all []Candidate) (ID, bool) {
 	c := usable(all)
 	if c == nil {
@@ -199,28 +204,54 @@ func Usable(all []Candidate) (ID, bool) {
 func usable(all []Candidate) *Candidate {
 	byID := make(map[ID]*Candidate, len(all))
 	var fit []*Candidate
-	needed := false
 	for i := range all {
 		c := &all[i]
 		if byID[c.ID] == nil || c.Held { // not who only claims to start it
 			byID[c.ID] = c
 		}
 		if c.Held && c.Current {
-			fit, needed = append(fit, c), needed || c.Needed
+			fit = append(fit, c)
 		}
 	}
-	if needed {
-		fit = slices.DeleteFunc(fit, func(c *Candidate) bool { return !c.Needed })
+	best := prefer(byID, filter(fit, func(c *Candidate) bool { return c.Needed }))
+	if best == nil {
+		best = prefer(byID, fit)
 	}
+	if best == nil || !best.Due {
+		return best
+	}
+	follows := map[ID]bool{best.ID: true}
+	for _, c := range all { // parents come first
+		follows[c.ID] = follows[c.ID] || slices.ContainsFunc(c.Parents, func(p ID) bool { return follows[p] })
+	}
+	later := filter(fit, func(c *Candidate) bool { return c != best && follows[c.ID] })
+	if next := prefer(byID, filter(later, func(c *Candidate) bool { return !c.Due })); next != nil {
+		return next
+	}
+	return cmp.Or(prefer(byID, later), best)
+}
+
+func filter(list []*Candidate, keep func(*Candidate) bool) (out []*Candidate) {
+	for _, c := range list {
+		if keep(c) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// prefer takes the most senior author's, the deepest, the one with the lowest id of those
+// that no other follows.
+func prefer(byID map[ID]*Candidate, list []*Candidate) *Candidate {
 	followed := make(map[ID]bool)
-	for _, c := range fit {
+	for _, c := range list {
 		markAncestors(c.Parents, byID, followed)
 	}
-	fit = slices.DeleteFunc(fit, func(c *Candidate) bool { return followed[c.ID] })
-	if len(fit) == 0 {
+	list = filter(list, func(c *Candidate) bool { return !followed[c.ID] })
+	if len(list) == 0 {
 		return nil
 	}
-	return slices.MinFunc(fit, func(a, b *Candidate) int {
+	return slices.MinFunc(list, func(a, b *Candidate) int {
 		return cmp.Or(cmp.Compare(a.Rank, b.Rank), cmp.Compare(b.Depth, a.Depth), a.ID.Compare(b.ID))
 	})
 }

@@ -262,12 +262,24 @@ func (k *Keyring) Due(r *Roster, now uint64, grace time.Duration) Reason {
 			return Expelled
 		}
 		return Stale
-	case aged(c.made, now, now):
+	case aged(c.made, now, now) && !k.lately(r, now):
 		return Aged
 	case k.spent[c.Epoch]:
 		return Spent
 	}
 	return NotDue
+}
+
+// lately says whether this keyring's owner started an epoch within [AgedGrace]. Two of
+// whom each thinks that the other's are old would else start one after the other.
+func (k *Keyring) lately(r *Roster, now uint64) bool {
+	for _, i := range slices.Backward(r.set.kinds[KindRekey]) {
+		n := &r.set.nodes[i]
+		if made := n.v.Header().HLC; n.by == k.me && made <= now+skew && now < made+uint64(AgedGrace/time.Millisecond) {
+			return true
+		}
+	}
+	return false
 }
 
 // Spend notes that [EpochMessages] are known under an epoch.

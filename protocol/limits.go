@@ -107,6 +107,9 @@ const (
 	MaxHLC = 1 << 48
 	// EpochAge is how long an epoch is sent under before members start another.
 	EpochAge = 7 * 24 * time.Hour
+	// AgedGrace is how long a member who started an epoch starts no other because the one
+	// in use is old: where clocks are days apart it may look so at once.
+	AgedGrace = 24 * time.Hour
 	// EpochMessages is how many messages are sent under an epoch before members start
 	// another.
 	EpochMessages = 20_000
