@@ -35,16 +35,17 @@ type Epoch struct {
 	Step  uint32 // the first step this holder can open
 	S     Secret // the secret at Step
 
-	last  *uint32  // the step that the group's admissions go to; nil is any
-	top   Secret   // the secret there
-	marks []Secret // those at Step, Step+markEvery, ..., so that no step is far from one
+	last   *uint32  // the step that the admissions which are here go to; nil is any
+	sealAt uint32   // the step to seal at, where last is not nil
+	top    Secret   // the secret there
+	marks  []Secret // those at Step, Step+markEvery, ..., so that no step is far from one
 }
 
 // markEvery is how many steps lie between two marks: a walk from one costs less than
 // the signature check of a message, and the marks of 65,536 steps are 32 KiB.
 const markEvery = 64
 
-// until returns the epoch as who knows of admissions up to a step holds it: sealing at
+// until returns the epoch as who has admissions up to a step holds it: sealing at
 // that step, and opening none beyond, where nobody honest seals.
 func (ep *Epoch) until(last uint32) *Epoch {
 	c := *ep
@@ -60,7 +61,15 @@ func (ep *Epoch) until(last uint32) *Epoch {
 		c.marks = append(slices.Clip(c.marks), walk(c.marks[len(c.marks)-1], markEvery))
 	}
 	c.last = &last
-	c.top, _ = c.find(last)
+	return c.sealing(last)
+}
+
+// sealing returns the epoch as who seals at a step holds it, or at the nearest that it
+// can.
+func (ep *Epoch) sealing(step uint32) *Epoch {
+	c := *ep
+	c.sealAt = min(max(step, c.Step), *c.last)
+	c.top, _ = c.find(c.sealAt)
 	return &c
 }
 
@@ -74,7 +83,7 @@ func walk(s Secret, steps uint32) Secret {
 // seals is the step at which this holder seals.
 func (ep *Epoch) seals() uint32 {
 	if ep.last != nil {
-		return *ep.last
+		return ep.sealAt
 	}
 	return ep.Step
 }
@@ -101,7 +110,7 @@ func (ep *Epoch) at(step uint32) (Secret, error) {
 	switch {
 	case ep.last != nil && step > *ep.last:
 		return Secret{}, fmt.Errorf("step %d of an epoch whose admissions go to %d: %w", step, *ep.last, ErrNoKey)
-	case ep.last != nil && step == *ep.last:
+	case ep.last != nil && step == ep.sealAt:
 		return ep.top, nil
 	}
 	s, ok := ep.find(step)

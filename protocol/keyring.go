@@ -212,12 +212,31 @@ func (k *Keyring) Choose(r *Roster, now uint64, grace time.Duration) Choice {
 	}
 	if best := usable(k.Candidates(r, now, grace)); best != nil {
 		c.Epoch, c.OK, c.made = best.ID, true, best.HLC
+		k.settle(r, best.ID)
 	}
 	if len(k.chosen) > 4 {
 		clear(k.chosen)
 	}
 	k.chosen[grace] = c
 	return c
+}
+
+// settle has an epoch sealed at the step that the firm admissions go to. Others may
+// never come to hold those that are not, and open nothing beyond what they hold.
+func (k *Keyring) settle(r *Roster, eid ID) {
+	ep, list := k.epochs[eid], r.set.steps[eid]
+	if ep.last == nil || len(list) == 0 {
+		return
+	}
+	f, last := r.firm(), uint32(0)
+	for _, i := range list {
+		if f.has(i) {
+			last = max(last, r.set.stepOf(i, eid).Step)
+		}
+	}
+	if c := ep.sealing(last); c.sealAt != ep.sealAt {
+		k.epochs[eid], k.tags[c.Tag()] = c, c
+	}
 }
 
 // Reason says why an epoch is to be started.
@@ -384,8 +403,8 @@ func (k *Keyring) Steps(r *Roster, past *Past, now uint64, grace time.Duration) 
 	var out []StepStart
 	for _, ep := range k.Live(r, now, grace) {
 		step := r.set.lastStep(ep.ID, past.all) + 1
-		s, err := ep.until(max(step, ep.seals())).at(step)
-		if err == nil && step <= maxStep && len(out) < MaxWelcomeEpochs && past.Has(k.rekeys[ep.ID]) {
+		s, ok := ep.find(step)
+		if ok && step <= maxStep && len(out) < MaxWelcomeEpochs && past.Has(k.rekeys[ep.ID]) {
 			out = append(out, StepStart{Epoch: ep.ID, Step: step, Hash: CommitStep(k.group, ep.ID, step, s)})
 		}
 	}
