@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ipfs/go-datastore"
@@ -304,6 +305,80 @@ func TestAStoreThatWasPutBackBecomesAnotherDevice(t *testing.T) {
 	if ana.Device(club) != after {
 		t.Error("after a restart it is yet another device")
 	}
+}
+
+// fullDisk is a datastore on which nothing can be written for a while.
+type fullDisk struct {
+	datastore.Batching
+	full atomic.Bool
+}
+
+var errFull = errors.New("no space left on device")
+
+func (d *fullDisk) Batch(ctx context.Context) (datastore.Batch, error) {
+	b, err := d.Batching.Batch(ctx)
+	return fullBatch{b, d}, err
+}
+
+func (d *fullDisk) Put(ctx context.Context, k datastore.Key, v []byte) error {
+	if d.full.Load() {
+		return errFull
+	}
+	return d.Batching.Put(ctx, k, v)
+}
+
+type fullBatch struct {
+	datastore.Batch
+	disk *fullDisk
+}
+
+func (b fullBatch) Commit(ctx context.Context) error {
+	if b.disk.full.Load() {
+		return errFull
+	}
+	return b.Batch.Commit(ctx)
+}
+
+// A device that a full disk did not let the node store is stored once there is room, and
+// before it says anything: or each restart made another, and a person has eight for good.
+func TestANewDeviceIsStoredBeforeItSpeaks(t *testing.T) {
+	disk := &fullDisk{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}
+	ana, bo := start(t, "Ana", func(cfg *node.Config) { cfg.Datastore = disk }), start(t, "Bo")
+	club := ana.create("club")
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	ana.send(club, "one")
+	together(t, club, 1, ana, bo)
+	ana.sleep()
+	earlier := copyOf(t, disk)
+	ana.wake()
+	bo.meet(ana)
+	ana.send(club, "two")
+	together(t, club, 2, ana, bo)
+	before := ana.Device(club)
+	ana.sleep()
+	disk.Batching = earlier
+	ana.wake()
+	disk.full.Store(true)
+	bo.meet(ana)
+	eventually(t, "Ana hears of what she said", func() bool { return ana.Device(club) != before })
+	if _, err := ana.Send(ctx(t), club, "nowhere"); err == nil {
+		t.Error("she speaks as a device that is not stored")
+	}
+	disk.full.Store(false)
+	ana.meet(bo)
+	together(t, club, 2, ana, bo)
+	ana.send(club, "three")
+	together(t, club, 3, ana, bo)
+	after := ana.Device(club)
+	ana.sleep()
+	ana.wake()
+	if ana.Device(club) != after {
+		t.Error("after a restart it is yet another device")
+	}
+	ana.meet(bo)
+	ana.send(club, "four")
+	together(t, club, 4, ana, bo)
+	eventually(t, "Bo sees two devices", func() bool { return bo.devices(club, "Ana") == 2 })
 }
 
 // An account over an emptied store is a new device, and comes back by an invite.

@@ -27,6 +27,8 @@ type room struct {
 
 	mu     sync.Mutex
 	meta   roomMeta
+	// unsaved says that meta names a device which is not on disk.
+	unsaved bool
 	set    *protocol.Set
 	roster *protocol.Roster // nil where the set is another; see current
 	clock  protocol.Clock

@@ -74,15 +74,33 @@ func (r *room) cloned(v protocol.Verified) {
 	r.me.be(r.n.account.On(fresh).Identity(r.meta.Tag))
 	clear(r.keys.prekeys) // the other one has the same
 	r.keys.ordered = protocol.Choice{}
-	if err := r.saveMeta(r.n.ctx); err != nil {
-		r.n.log.Error("the new device is not stored; after a restart it is yet another", "err", err)
+	r.unsaved = true
+	if err := r.keepDevice(); err != nil {
+		r.n.log.Error("the new device is not stored yet, and says nothing until it is", "err", err)
 	}
 	r.poke()
+}
+
+// keepDevice stores which device this is, where that failed before. A device that spoke
+// and is forgotten by a restart is one of the few that a person has for good. The caller
+// holds mu.
+func (r *room) keepDevice() error {
+	if !r.unsaved {
+		return nil
+	}
+	if err := r.saveMeta(r.n.ctx); err != nil {
+		return fmt.Errorf("store which device this is: %w", err)
+	}
+	r.unsaved = false
+	return nil
 }
 
 // introduce brings this device into the group, if the group does not know it yet and
 // knows its owner: by the first event on its chain. The caller holds mu.
 func (r *room) introduce() error {
+	if err := r.keepDevice(); err != nil {
+		return err
+	}
 	root, dev := r.me.Root(), r.me.Dev()
 	me, ok := r.current().Standing(root)
 	if !ok || me.Rank >= protocol.Relay || slices.Contains(me.Devices, dev) {
