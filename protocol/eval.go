@@ -50,8 +50,8 @@ func (r *Roster) Standing(root Key) (Standing, bool) {
 	if s.Rank == NoRank {
 		return s, false
 	}
-	for _, o := range r.set.owns[root] {
-		if owner, ok := r.owner(o.dev); ok && owner == root && !slices.Contains(s.Devices, o.dev) {
+	for _, o := range r.set.seats[root] {
+		if owner, ok := r.owner(o.dev); ok && owner == root {
 			s.Devices = append(s.Devices, o.dev)
 		}
 	}
@@ -74,7 +74,7 @@ func (r *Roster) owner(dev Key) (root Key, ok bool) {
 	best := NoRank
 	for _, o := range r.set.certs[dev] {
 		rank := r.Rank(o.root)
-		if rank == NoRank || !r.state.Counts(o.at) || r.revoked(o.root, dev) {
+		if rank == NoRank || !r.state.Counts(o.at) || r.revoked(o.root, dev) || !r.set.seated(o.root, dev) {
 			continue
 		}
 		if cmp.Or(cmp.Compare(rank, best), o.root.Compare(root)) < 0 {

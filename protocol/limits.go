@@ -22,6 +22,10 @@ const (
 	// MaxDevices bounds the devices of one identity: each brings two chains, and
 	// control events of its own.
 	MaxDevices = 8
+	// MaxSeated bounds the devices of one identity that a roster counts. Of devices which
+	// bring themselves none need have seen the others, so that MaxDevices does not bound
+	// them together; twice as many leaves room for some that were restored apart.
+	MaxSeated = 16
 	// MaxCut bounds the entries of a cut: two chains and some fork tips a device.
 	MaxCut = 64
 	// MaxMemberControl bounds the control chain of a device of rank member, so

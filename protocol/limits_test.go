@@ -17,7 +17,7 @@ func TestLimitsAreTheSpecifications(t *testing.T) {
 		"MaxWelcomeSecrets": MaxWelcomeSecrets, "MaxWelcomeAddrs": MaxWelcomeAddrs, "MaxFrameSize": MaxFrameSize, "MaxFrontier": MaxFrontier,
 		"MaxHelloTags": MaxHelloTags, "MaxExtensions": MaxExtensions, "MaxHLC": MaxHLC, "MaxSeq": MaxSeq,
 		"MaxRequestFile": MaxRequestFile, "MaxWelcomeFile": MaxWelcomeFile, "MaxQuestionSize": MaxQuestionSize, "MaxAnswerSize": MaxAnswerSize,
-		"MaxCrowd": MaxCrowd, "KeepCrowd": KeepCrowd, "MaxIdle": MaxIdle, "KeepIdle": KeepIdle, "MaxRevokes": MaxRevokes,
+		"MaxCrowd": MaxCrowd, "KeepCrowd": KeepCrowd, "MaxIdle": MaxIdle, "KeepIdle": KeepIdle, "MaxRevokes": MaxRevokes, "MaxSeated": MaxSeated,
 		"MaxClockSkew": uint64(MaxClockSkew.Milliseconds()),
 	}
 	spec, err := os.ReadFile("../docs/spec/p2pchat-1.md")

@@ -34,6 +34,7 @@ type Set struct {
 	forked []place           // places with several events
 	certs  map[Key][]owned   // by device
 	owns   map[Key][]owned   // by identity
+	seats  map[Key][]seat    // by identity: the devices that a roster counts
 	nonces map[[16]byte][]int32
 	kinds  map[Kind][]int32
 	epochs map[ID][]int32 // rekeys by epoch id: only one is true, but who lacks the secret cannot tell
@@ -114,7 +115,7 @@ func NewSet(group ID) *Set {
 	return &Set{
 		group: group, graph: new(authority.Graph), people: numbers{byKey: make(map[Key]int32)}, chains: numbers{byKey: make(map[Key]int32)},
 		index: make(map[ID]int32), heads: make(map[ID]struct{}), places: make(map[place][]int32),
-		certs: make(map[Key][]owned), owns: make(map[Key][]owned), nonces: make(map[[16]byte][]int32),
+		certs: make(map[Key][]owned), owns: make(map[Key][]owned), seats: make(map[Key][]seat), nonces: make(map[[16]byte][]int32),
 		kinds: make(map[Kind][]int32), epochs: make(map[ID][]int32), steps: make(map[ID][]int32), bad: make(map[ID]struct{}), pasts: make(map[string]*Past),
 	}
 }
@@ -305,6 +306,7 @@ func (s *Set) insert(n *node) {
 		o := owned{c.Root, c.Dev, i}
 		s.certs[c.Dev] = append(s.certs[c.Dev], o)
 		s.owns[c.Root] = append(s.owns[c.Root], o)
+		s.seat(c, n.v)
 	}
 	s.kinds[h.Kind] = append(s.kinds[h.Kind], i)
 	switch c := n.clear.(type) {
