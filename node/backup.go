@@ -241,6 +241,9 @@ const restoreBatch = 256
 
 func (b *restoring) take(it backupItem) error {
 	if it.Kind == backupEvent {
+		if len(it.Value) > protocol.MaxEventSize { // many are held before they are verified
+			return fmt.Errorf("%w: an event of %d bytes", ErrBadBackup, len(it.Value))
+		}
 		if b.events = append(b.events, it.Value); len(b.events) < restoreBatch {
 			return nil
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -307,10 +308,11 @@ func TestAStoreThatWasPutBackBecomesAnotherDevice(t *testing.T) {
 	}
 }
 
-// fullDisk is a datastore on which nothing can be written for a while.
+// fullDisk is a datastore on which nothing can be written for a while, or where nobody
+// is told that it was.
 type fullDisk struct {
 	datastore.Batching
-	full atomic.Bool
+	full, mute atomic.Bool
 }
 
 var errFull = errors.New("no space left on device")
@@ -336,7 +338,10 @@ func (b fullBatch) Commit(ctx context.Context) error {
 	if b.disk.full.Load() {
 		return errFull
 	}
-	return b.Batch.Commit(ctx)
+	if err := b.Batch.Commit(ctx); err != nil || b.disk.mute.Load() {
+		return errors.Join(errFull, err)
+	}
+	return nil
 }
 
 // A device that a full disk did not let the node store is stored once there is room, and
@@ -379,6 +384,69 @@ func TestANewDeviceIsStoredBeforeItSpeaks(t *testing.T) {
 	ana.send(club, "four")
 	together(t, club, 4, ana, bo)
 	eventually(t, "Bo sees two devices", func() bool { return bo.devices(club, "Ana") == 2 })
+}
+
+// Writes that fail, that succeed and are said to have failed, and restarts in between make
+// no copy of a device: what it told others is in its store.
+func TestAFailingDiskMakesNoNewDevice(t *testing.T) {
+	disk := &fullDisk{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}
+	ana, bo := start(t, "Ana", func(cfg *node.Config) { cfg.Datastore = disk; cfg.GossipRate = -1 }), start(t, "Bo")
+	club := ana.create("club")
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	ana.send(club, "one")
+	together(t, club, 1, ana, bo)
+	device, rng := ana.Device(club), rand.New(rand.NewPCG(5, 5))
+	for range 12 {
+		for range 12 {
+			disk.full.Store(rng.IntN(3) == 0)
+			disk.mute.Store(rng.IntN(3) == 0)
+			if rng.IntN(4) == 0 {
+				_, _ = ana.Invite(ctx(t), club, node.InviteOptions{})
+			} else {
+				_, _ = ana.Send(ctx(t), club, "some of it arrives")
+			}
+		}
+		disk.full.Store(false)
+		disk.mute.Store(false)
+		if rng.IntN(3) == 0 {
+			ana.sleep()
+			ana.wake()
+		}
+		ana.meet(bo)
+		eventually(t, "Ana sends again", func() bool { _, err := ana.Send(ctx(t), club, "still here"); return err == nil })
+		eventually(t, "both have the same", func() bool { return slices.Equal(ana.texts(club), bo.texts(club)) })
+	}
+	if ana.Device(club) != device || ana.Status().Groups[0].Renewed {
+		t.Error("it became another device")
+	}
+	if f := bo.forks(club); len(f) > 0 {
+		t.Errorf("%v forked", f)
+	}
+}
+
+// Whoever knows the group's secret presents devices of nobody's without end. A member's
+// that only a certificate speaks for is served all the same.
+func TestStrangersDoNotPushOutAGuest(t *testing.T) {
+	ana, bo := start(t, "Ana"), start(t, "Bo")
+	club := ana.create("club")
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	another := bo.cfg.Account.On([32]byte{1}).Identity(club).Cert()
+	if ana.Vouch(club, another); !ana.IsMember(club, another.Dev) {
+		t.Fatal("a member's device is not served")
+	}
+	for range 1000 {
+		stranger, err := protocol.NewAccount(newRandom())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := stranger.Identity(club).Cert()
+		if ana.Vouch(club, c); ana.IsMember(club, c.Dev) {
+			t.Fatal("a stranger is served")
+		}
+	}
+	if !ana.IsMember(club, another.Dev) {
+		t.Error("a member's device was pushed out")
+	}
 }
 
 // An account over an emptied store is a new device, and comes back by an invite.

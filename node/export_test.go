@@ -328,3 +328,15 @@ func (r *room) epochs() (out []*protocol.Epoch) {
 
 // Announces returns the keys that this node provides in the DHT.
 func (n *Node) Announces() []string { return n.disc.keys() }
+
+// Vouch is told of a device by a hello's certificate.
+func (n *Node) Vouch(group protocol.ID, c protocol.Cert) {
+	r, _ := n.room(group)
+	r.vouch(c)
+}
+
+// IsMember says whether a device is served.
+func (n *Node) IsMember(group protocol.ID, dev protocol.Key) bool {
+	r, _ := n.room(group)
+	return r.isMember(dev)
+}

@@ -25,20 +25,20 @@ type room struct {
 	me    self
 	log   *storage.Room
 
-	mu     sync.Mutex
-	meta   roomMeta
+	mu   sync.Mutex
+	meta roomMeta
 	// unsaved says that meta names a device which is not on disk.
 	unsaved bool
-	set    *protocol.Set
-	roster *protocol.Roster // nil where the set is another; see current
-	clock  protocol.Clock
-	keys   keys
-	chunks chunkIndex
-	turned []rotation // epochs that were started here and are not announced yet
-	turn   time.Time  // when this node starts an epoch, if none is fit by then; zero if one is
-	docket docket
-	abouts map[storage.Target]bool // messages that retractions and others are about
-	parked *parking
+	set     *protocol.Set
+	roster  *protocol.Roster // nil where the set is another; see current
+	clock   protocol.Clock
+	keys    keys
+	chunks  chunkIndex
+	turned  []rotation // epochs that were started here and are not announced yet
+	turn    time.Time  // when this node starts an epoch, if none is fit by then; zero if one is
+	docket  docket
+	abouts  map[storage.Target]bool // messages that retractions and others are about
+	parked  *parking
 	// surplus are control events that were refused since enough of their kind is here.
 	surplus      *simplelru.LRU[protocol.ID, struct{}]
 	surplusStamp int // of the roster by which they were

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 
@@ -147,6 +148,9 @@ func (r *room) present() {
 func (r *room) vouch(c protocol.Cert) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.guests) >= guestsMost { // who was removed can vouch for strangers, and must not push out a member's
+		maps.DeleteFunc(r.guests, func(_, root protocol.Key) bool { return r.current().Rank(root) == protocol.NoRank })
+	}
 	if len(r.guests) >= guestsMost {
 		clear(r.guests)
 	}
