@@ -174,6 +174,25 @@ func TestARestoredFounderRules(t *testing.T) {
 	eventually(t, "Bo sees three devices", func() bool { return bo.devices(club, "Ana") == 3 })
 }
 
+// Who has had all the devices that a person has is told so, and what to do.
+func TestADeviceTooManyIsToldSo(t *testing.T) {
+	ana := start(t, "Ana")
+	club := ana.create("club")
+	for range protocol.MaxDevices - 1 {
+		backup := ana.backup()
+		ana.sleep()
+		ana = ana.restored(backup)
+		ana.send(club, "another one")
+	}
+	backup := ana.backup()
+	last := ana.restored(backup)
+	err := errOf(last.Send(ctx(t), club, "one too many"))
+	if !errors.Is(err, node.ErrNotAllowed) || !strings.Contains(err.Error(), "under another profile") {
+		t.Errorf("the ninth device: %v", err)
+	}
+	ana.send(club, "the eighth speaks on")
+}
+
 // What was cut short, changed or goes on is refused as a whole.
 func TestADamagedBackupIsRefused(t *testing.T) {
 	ana := start(t, "Ana")

@@ -113,6 +113,9 @@ func (r *room) introduce() error {
 	if _, begun := r.log.Tip(dev, protocol.Control); begun {
 		return nil // what it began with does not count
 	}
+	if had := len(r.set.Devices(root)); had >= protocol.MaxDevices {
+		return fmt.Errorf("%w: you have had %d devices in this group, revoked ones with them, and nobody has more; use one of the others, or come by an invite under another profile", ErrNotAllowed, had)
+	}
 	d := protocol.Draft{
 		Group: r.group, Kind: protocol.KindDeviceAdd, Prev: protocol.Tip{Dev: dev, Chain: protocol.Control},
 		Refs: r.current().Heads(protocol.MaxControlRefs, me.Grant), Auth: me.Grant, HLC: r.clock.Next(r.n.now()),
