@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
@@ -324,6 +325,48 @@ func TestAStoreThatWasPutBackBecomesAnotherDevice(t *testing.T) {
 	ana.wake()
 	if ana.Device(club) != after {
 		t.Error("after a restart it is yet another device")
+	}
+}
+
+// A new device takes no prekey over from the one that was copied, on disk neither: the
+// copy would open what is wrapped to it, also once it is revoked.
+func TestANewDeviceHasPrekeysOfItsOwn(t *testing.T) {
+	var week clock
+	ana, bo := start(t, "Ana", func(cfg *node.Config) { node.WithClock(cfg, week.now) }), start(t, "Bo", func(cfg *node.Config) { node.WithClock(cfg, week.now) })
+	club := ana.create("club")
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	prekeys := func() (out []string) {
+		for name, secret := range ana.SecretsOf(club) {
+			if strings.HasPrefix(name, "prekey") {
+				out = append(out, string(secret))
+			}
+		}
+		return out
+	}
+	eventually(t, "Ana has a prekey", func() bool { return len(prekeys()) == 1 })
+	ana.sleep()
+	week.forward(8 * 24 * time.Hour)
+	ana.wake()
+	eventually(t, "Ana has another", func() bool { return len(prekeys()) == 2 })
+	old := prekeys()
+	ana.sleep()
+	earlier := copyOf(t, ana.cfg.Datastore)
+	ana.wake()
+	bo.meet(ana)
+	ana.send(club, "one")
+	together(t, club, 1, ana, bo)
+	before := ana.Device(club)
+	ana.sleep()
+	ana.cfg.Datastore = earlier
+	ana.wake()
+	ana.meet(bo)
+	eventually(t, "Ana is another device", func() bool { return ana.Device(club) != before })
+	ana.send(club, "two")
+	ana.sleep()
+	ana.wake()
+	eventually(t, "the new device has a prekey", func() bool { return len(prekeys()) > 0 })
+	if slices.ContainsFunc(prekeys(), func(s string) bool { return slices.Contains(old, s) }) {
+		t.Error("it has one of the old device's")
 	}
 }
 

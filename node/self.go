@@ -89,10 +89,28 @@ func (r *room) keepDevice() error {
 	if !r.unsaved {
 		return nil
 	}
-	if err := r.saveMeta(r.n.ctx); err != nil {
+	err := r.dropPrekeys(r.n.ctx) // before, or a restart finds a new device with the old one's
+	if err == nil {
+		err = r.saveMeta(r.n.ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("store which device this is: %w", err)
 	}
 	r.unsaved = false
+	return nil
+}
+
+// dropPrekeys deletes the stored prekeys of the device that this one was: a copy has them.
+func (r *room) dropPrekeys(ctx context.Context) error {
+	stored, err := r.n.store.List(ctx, prekeySpace(r.group))
+	if err != nil {
+		return err
+	}
+	for week := range stored {
+		if err := r.n.store.Delete(ctx, prekeySpace(r.group), week); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
