@@ -51,7 +51,8 @@ func (a *app) orNearby(cmd *cobra.Command) *cobra.Command {
 	cmd.Long += `
 
 With --nearby no link is needed: somebody in the same room, on the same LAN, types
-p2pchat invite nearby GROUP. ` + howNearby
+p2pchat invite nearby GROUP.
+` + howNearby
 	cmd.Example += "\n  p2pchat join --nearby"
 	cmd.Flags().BoolVar(&nearby, "nearby", false, "join somebody in the same room, by comparing what both screens show")
 	cmd.Args = func(cmd *cobra.Command, got []string) error {
@@ -227,10 +228,7 @@ func (m *meeting) show(state local.Nearby) error {
 	switch node.NearbyPhase(state.Phase) {
 	case node.NearbyLooking:
 		if (changed && last.Phase != "" || !slices.Equal(state.People, last.People)) && len(state.People) > 0 {
-			for _, p := range state.People {
-				m.say("  %d  %s %s", p.ID, called(p.Name), m.others)
-			}
-			m.ask("Type the number of who is beside you: ")
+			m.list()
 		} else if len(state.People) == 0 && len(last.People) > 0 {
 			m.say("Nobody is there now; still looking.")
 		}
@@ -251,6 +249,24 @@ func (m *meeting) show(state local.Nearby) error {
 	return nil
 }
 
+// list shows who is there, and asks for one. A number is never used again, so that what
+// is typed while the list changes does not mean somebody else.
+func (m *meeting) list() {
+	for _, p := range m.now.People {
+		m.say("  %d  %s %s", p.ID, called(p.Name), m.others)
+	}
+	m.ask("Type the number of who is beside you: ")
+}
+
+// nobody answers a line that is no number of the list.
+func (m *meeting) nobody(line string) {
+	if m.a.json || !m.tty || len(m.now.People) == 0 {
+		return // a script reads the states, and whoever is asked nothing needs no answer
+	}
+	m.say("Nobody in the list has the number %q.", cleanName(line))
+	m.list()
+}
+
 // answer takes a line for what is asked now. Without a terminal nobody can have looked,
 // so a plain yes is none: the digits of the other side are.
 func (m *meeting) answer(ctx context.Context, line string) error {
@@ -259,7 +275,11 @@ func (m *meeting) answer(ctx context.Context, line string) error {
 	yes := m.tty && (strings.EqualFold(line, "y") || strings.EqualFold(line, "yes"))
 	number, err := strconv.Atoi(line)
 	switch {
-	case m.now.Phase == string(node.NearbyLooking) && err == nil && number > 0:
+	case m.now.Phase == string(node.NearbyLooking):
+		if err != nil || !slices.ContainsFunc(m.now.People, func(p local.NearbyPerson) bool { return p.ID == number }) {
+			m.nobody(line)
+			return nil
+		}
 		in = local.NearbyAnswer{Choose: number}
 	case m.now.Phase == string(node.NearbyComparing) && in.Digits != "":
 		in.Same = yes || digits == strings.ReplaceAll(in.Digits, " ", "")
