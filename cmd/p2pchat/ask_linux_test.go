@@ -116,6 +116,25 @@ func TestAsksBeforeItRemoves(t *testing.T) {
 	}
 }
 
+// Who says that the numbers differ is not told to say yes.
+func TestVerifyNo(t *testing.T) {
+	ana, bo := newLab(t), newLab(t)
+	ana.run("init", "--name", "Ana")
+	ana.run("group", "create", "Hiking club")
+	bo.run("init", "--name", "Bo")
+	request, welcome := filepath.Join(t.TempDir(), "request"), filepath.Join(t.TempDir(), "welcome")
+	bo.run("join", ana.run("invite", "create", "Hiking club"), "--request-out", request)
+	ana.run("invite", "answer", request, "--out", welcome)
+	bo.run("join", "--welcome", welcome)
+	code, shown := bo.at("n", "verify", "Hiking club", "Ana")
+	if code != exitError || !strings.Contains(shown, "If the numbers differ, do not trust") || strings.Contains(shown, "--yes") {
+		t.Errorf("%d, %s", code, shown)
+	}
+	if got := bo.run("members", "Hiking club"); strings.Contains(got, "verified") {
+		t.Error(got)
+	}
+}
+
 // A signal ends a question that nobody answers.
 func TestQuestionEndsWithTheContext(t *testing.T) {
 	_, program := terminal(t)

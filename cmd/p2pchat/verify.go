@@ -92,10 +92,16 @@ func (a *app) compare(ctx context.Context, c *local.Client, g local.Group, s loc
 		}
 	}
 	if s.Verified != node.Verified && (o.yes || a.interactive()) {
-		if err := a.confirm(ctx, o.yes, "Does %s see the same number?", cleanName(s.Name)); err != nil {
+		err := a.confirm(ctx, o.yes, "Does %s see the same number?", cleanName(s.Name))
+		if errors.Is(err, errNo) {
+			return &nextError{
+				fmt.Errorf("%w: %s is not marked. If the numbers differ, do not trust what is said under this name", errNo, cleanName(s.Name)),
+				"p2pchat verify " + typed(ctx, c, g) + " NAME on both sides, and compare again, by voice or in person",
+			}
+		}
+		if err != nil {
 			return err
 		}
-		var err error
 		if s, err = c.Verify(ctx, local.Verify{Group: g.ID, Who: s.Key, Number: s.Number}); err != nil {
 			return err
 		}
