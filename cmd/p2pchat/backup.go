@@ -157,6 +157,9 @@ func (a *app) runRestore(cmd *cobra.Command, file string, by sealFlags) error {
 	if err := a.print(backedUp{file, a.home, name}, "restored %s in %s, as a new device", cleanName(name), a.home); err != nil {
 		return err
 	}
+	if seal.Kind == profile.SealNone {
+		a.note("its keys lie in the open, whatever the old profile had: p2pchat passphrase seals them")
+	}
 	a.note("next: p2pchat status; if the old device was lost: p2pchat device revoke all --others")
 	return nil
 }

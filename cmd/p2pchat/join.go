@@ -32,7 +32,7 @@ history. With - for LINK the link is read from stdin, so that it does not show i
 the list of processes.
 
 Where a person has to say yes first, join says so and waits for it up to --wait; then
-its exit code is 3. They have the request: join with the same link goes on later.
+its exit code is 3. They have the request: the same command, with the same --answer, goes on later.
 If the invitation asks a question, --answer answers it; only who may admit reads it.
 
 Without a network two files do: --request-out writes a request, who invited you answers

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
+	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
 )
 
@@ -84,6 +86,15 @@ func asker(ctx context.Context, c *local.Client, g local.Group, who string) (loc
 	return p, nil
 }
 
+// unasked says where those stand who did ask, if nobody of that name did: they are no
+// members yet.
+func unasked(ctx context.Context, c *local.Client, g local.Group, err error) error {
+	if errors.Is(err, node.ErrUnknownName) {
+		return &nextError{err, "p2pchat request list " + typed(ctx, c, g)}
+	}
+	return err
+}
+
 func newRequestApprove(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "approve GROUP NAME",
@@ -98,7 +109,7 @@ func newRequestApprove(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.do(ctx, c, g, "request/approve", local.Deed{Who: p.Key})
+				return unasked(ctx, c, g, a.do(ctx, c, g, "request/approve", local.Deed{Who: p.Key}))
 			})
 		},
 	}
@@ -125,7 +136,7 @@ func newRequestDeny(a *app) *cobra.Command {
 					return err
 				}
 				if err := c.Deny(ctx, g.ID, p.Key); err != nil {
-					return err
+					return unasked(ctx, c, g, err)
 				}
 				return a.print(denied{p, "denied"}, "denied %s", tagged(p))
 			})
