@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/p2pchat/p2pchat/protocol"
 )
@@ -28,6 +29,8 @@ var (
 	ErrNoAdmitter = errors.New("nobody who may admit was reachable")
 	// ErrRefused says that somebody who may admit said no.
 	ErrRefused = errors.New("admission refused")
+	// ErrBanned is the ErrRefused that only an unban ends.
+	ErrBanned = fmt.Errorf("%w", ErrRefused)
 	// ErrApproval says that a person has to approve a request to join, and has not yet.
 	ErrApproval = errors.New("a person has to approve first")
 	// ErrElsewhere says that who was reached may not admit by an invitation: only who
@@ -35,6 +38,8 @@ var (
 	ErrElsewhere = errors.New("who was reached may not admit by this invitation")
 	// ErrQuestion says that an invitation asks a question, and that there is no answer.
 	ErrQuestion = errors.New("the invitation asks a question")
+	// ErrNoQuestion says that there is an answer, and that the invitation asks nothing.
+	ErrNoQuestion = errors.New("the invitation asks no question")
 	// ErrMismatch says that a safety number is another: somebody has another key.
 	ErrMismatch = errors.New("the safety numbers differ")
 	// ErrNothing says that an act would change nothing.

@@ -145,7 +145,7 @@ func checkAnswer(link protocol.Link, answer string) error {
 	case link.Question != "" && answer == "":
 		return fmt.Errorf("%w: %q", ErrQuestion, link.Question)
 	case link.Question == "" && answer != "":
-		return fmt.Errorf("%w: there is an answer, and the invitation asks nothing", ErrQuestion)
+		return ErrNoQuestion
 	case len(answer) > protocol.MaxAnswerSize:
 		return fmt.Errorf("the answer: %w: %d bytes, at most %d", ErrTooLarge, len(answer), protocol.MaxAnswerSize)
 	}
@@ -332,6 +332,8 @@ func refusedBy(err error) error {
 		return fmt.Errorf("%w: %w", ErrApproval, err)
 	case protocol.RefusedElsewhere:
 		return fmt.Errorf("%w: %w", ErrElsewhere, err)
+	case protocol.RefusedBanned:
+		return fmt.Errorf("%w: %w", ErrBanned, err)
 	}
 	return fmt.Errorf("%w: %w", ErrRefused, err)
 }

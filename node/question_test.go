@@ -26,7 +26,7 @@ func TestAQuestionIsAnswered(t *testing.T) {
 	_, err = bo.JoinWith(ctx(t), link, node.JoinOptions{Answer: strings.Repeat("x", 501)})
 	refused(t, err, node.ErrTooLarge, "at most 500")
 	_, err = bo.JoinWith(ctx(t), ana.invite(club, node.InviteOptions{}), node.JoinOptions{Answer: answer})
-	refused(t, err, node.ErrQuestion, "asks nothing")
+	refused(t, err, node.ErrNoQuestion, "")
 
 	eventually(t, "Gil has the invitation", func() bool { return len(gil.audit(club, "invite")) == 3 })
 	ana.sleep() // any who may admit will do

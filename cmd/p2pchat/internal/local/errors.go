@@ -39,9 +39,11 @@ func codes() []codeOf {
 		{"mismatch", node.ErrMismatch},
 		{"bad-safety", protocol.ErrBadSafety},
 		{"question", node.ErrQuestion},
+		{"no-question", node.ErrNoQuestion},
 		{"elsewhere", node.ErrElsewhere},
 		{"not-allowed", node.ErrNotAllowed},
 		{"no-admitter", node.ErrNoAdmitter},
+		{"banned", node.ErrBanned}, // before what it is a case of
 		{"refused", node.ErrRefused},
 		{"closed", node.ErrClosed},
 		{"bad-plan", node.ErrBadPlan},
