@@ -580,6 +580,15 @@ func TestALostDeviceIsRevoked(t *testing.T) {
 	if err := errOf(laptop.Send(ctx(t), club, "more")); !errors.Is(err, node.ErrNotAllowed) {
 		t.Errorf("the laptop speaks on: %v", err)
 	}
+	if g, err := laptop.Group(club); err != nil || !g.Revoked {
+		t.Errorf("the laptop does not know: %+v, %v", g, err)
+	}
+	if got := laptop.texts(club); !slices.Contains(got, "this device was revoked") {
+		t.Errorf("the laptop says %q", got)
+	}
+	if g, err := again.Group(club); err != nil || g.Revoked {
+		t.Errorf("the new device takes itself for revoked: %+v, %v", g, err)
+	}
 	if err := errOf(again.RevokeDevice(ctx(t), club, lost)); !errors.Is(err, node.ErrNothing) {
 		t.Errorf("revoked twice: %v", err)
 	}

@@ -40,9 +40,10 @@ func (n *Node) describe(r *room) Group {
 	defer r.mu.Unlock()
 	me, _ := r.current().Standing(r.me.Root())
 	_, left := r.leftBy(r.me.Root())
+	_, revoked := r.current().Revocation(r.me.Root(), r.me.Dev())
 	return Group{
 		ID: r.group, Name: r.name(), Rank: me.Rank, Me: r.me.Root(),
-		Members: len(r.current().Members()), Online: online, Left: left && me.Rank == protocol.NoRank,
+		Members: len(r.current().Members()), Online: online, Left: left && me.Rank == protocol.NoRank, Revoked: revoked,
 	}
 }
 

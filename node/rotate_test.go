@@ -299,6 +299,12 @@ func TestSinceJoin(t *testing.T) {
 	eventually(t, "Cleo has back what it may have", func() bool {
 		return slices.Equal(cleo.texts(club), []string{no, no, "to all", "no wraps"})
 	})
+	// Who comes now has no key of the epochs before, and never will.
+	dan := start(t, "Dan")
+	dan.join(ana.invite(club, node.InviteOptions{}))
+	eventually(t, "Dan is told that he never will read them", func() bool {
+		return slices.Equal(dan.texts(club), []string{no, no, no, no})
+	})
 }
 
 // A crash between what a rekey rests on and the rekey itself leaves a secret without a

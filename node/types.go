@@ -15,6 +15,7 @@ type Group struct {
 	Members int
 	Online  int  // authenticated members connected now
 	Left    bool // this person went; the history is here to read
+	Revoked bool // this device was revoked; what it holds is here to read
 }
 
 // Message is a line of a group's history: what somebody said, or a system line

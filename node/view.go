@@ -234,7 +234,7 @@ func hiddenBy(err error) string {
 func (r *room) reveal(m *Message, v protocol.Verified) {
 	ep := r.keys.ByTag(v.Header().Epoch)
 	if ep == nil {
-		m.Unreadable = "its key is not here yet"
+		m.Unreadable = r.keyless(v)
 		return
 	}
 	c, err := ep.OpenMessage(v)
@@ -245,7 +245,7 @@ func (r *room) reveal(m *Message, v protocol.Verified) {
 	case v.Header().Step < ep.Step:
 		m.Unreadable = "sent before you joined"
 	case errors.Is(err, protocol.ErrNoKey):
-		m.Unreadable = "its key is not here yet"
+		m.Unreadable = r.keyless(v)
 	case err != nil:
 		m.Unreadable = "it does not open"
 	case !v.Header().Kind.Known():
@@ -253,6 +253,25 @@ func (r *room) reveal(m *Message, v protocol.Verified) {
 	default:
 		m.Text = c.Text
 	}
+}
+
+// keyless says why the key of a message is not here: for good, or not yet. The caller
+// holds mu.
+func (r *room) keyless(v protocol.Verified) string {
+	now, root, dev := r.current(), r.me.Root(), r.me.Dev()
+	if _, revoked := now.Revocation(root, dev); revoked {
+		return "this device was revoked"
+	}
+	if now.Rank(root) == protocol.NoRank {
+		return "you are not in the group any more"
+	}
+	if id, ok := now.Brought(root, dev); ok && now.History() == protocol.HistorySinceJoin {
+		in, c, _ := r.set.Get(id)
+		if _, admitted := c.(*protocol.Grant); admitted && v.Header().HLC < in.Header().HLC {
+			return "sent before you joined"
+		}
+	}
+	return "its key is not here yet"
 }
 
 // systemLine says what happened to the group itself. The caller holds mu.

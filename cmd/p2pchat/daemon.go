@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
+	"github.com/p2pchat/p2pchat/protocol"
 )
 
 func newDaemon(a *app) *cobra.Command {
@@ -81,6 +82,9 @@ func statusText(s local.Status, self bool) string {
 	for _, g := range s.Groups {
 		fmt.Fprintf(&b, "\n%s: members %s; events %d, waiting %d; %s",
 			cleanName(g.Name), attendance(g.Group, s.Holder), g.Events, g.Parked, synced(g.LastSync))
+		if out := outside(g.Group); out != "" {
+			fmt.Fprintf(&b, "\n  %s", out)
+		}
 		for _, m := range g.Doubts {
 			fmt.Fprintf(&b, "\n  %s: %s", tagged(m.Person), doubt(m))
 		}
@@ -93,6 +97,19 @@ func statusText(s local.Status, self bool) string {
 		}
 	}
 	return b.String()
+}
+
+// outside says why nothing new of a group comes any more.
+func outside(g local.Group) string {
+	switch {
+	case g.Revoked:
+		return "this device was revoked: it gets nothing new; if that was not you, somebody has your words: p2pchat device list all"
+	case g.Left:
+		return "you left: nothing new comes"
+	case g.Role == protocol.NoRank.String():
+		return "you are not a member any more: nothing new comes; p2pchat log says why"
+	}
+	return ""
 }
 
 func synced(at *time.Time) string {

@@ -31,13 +31,14 @@ type Group struct {
 	Me      string `json:"me"` // this person's key in the group
 	Members int    `json:"members"`
 	Online  int    `json:"online"`
-	Left    bool   `json:"left,omitempty"` // this person went; the history is here to read
+	Left    bool   `json:"left,omitempty"`    // this person went; the history is here to read
+	Revoked bool   `json:"revoked,omitempty"` // this device was revoked
 }
 
 func newGroup(g node.Group) Group {
 	return Group{
 		ID: g.ID.Text(protocol.GroupPrefix), Name: g.Name, Role: g.Rank.String(),
-		Me: g.Me.Text(protocol.PersonPrefix), Members: g.Members, Online: g.Online, Left: g.Left,
+		Me: g.Me.Text(protocol.PersonPrefix), Members: g.Members, Online: g.Online, Left: g.Left, Revoked: g.Revoked,
 	}
 }
 
