@@ -49,6 +49,26 @@ func TestAQuestionIsAnswered(t *testing.T) {
 	}
 }
 
+// An approved request does not wait again, whatever becomes of who made it, and although
+// they had asked twice.
+func TestAnApprovedRequestIsDone(t *testing.T) {
+	ana, bo := start(t, "Ana"), start(t, "Bo")
+	club := ana.create("club")
+	link := ana.invite(club, node.InviteOptions{Approve: true})
+	for range 2 {
+		_, err := bo.JoinWith(ctx(t), link, node.JoinOptions{NoWait: true})
+		refused(t, err, node.ErrApproval, "")
+	}
+	did(t)(ana.Approve(ctx(t), club, "Bo"))
+	did(t)(ana.Expel(ctx(t), club, "Bo", node.ExpelOptions{}))
+	ana.sleep()
+	ana.wake()
+	requests, err := ana.Requests(club)
+	if err != nil || len(requests) != 1 || requests[0].State != "approved" {
+		t.Errorf("Ana has the requests %+v, %v", requests, err)
+	}
+}
+
 // Who holds the link alone cannot open an answer, nor give another's for his own.
 func TestAnswersAreSealed(t *testing.T) {
 	bo, eve := start(t, "Bo"), start(t, "Eve")

@@ -88,14 +88,14 @@ func (n *Node) Approve(ctx context.Context, group protocol.ID, who string) (Act,
 	if err != nil {
 		return Act{}, err
 	}
-	a, err := r.performOne(ctx, func() ([]intent, error) { return r.planApprove(who) })
+	a, err := r.performOne(ctx, func() ([]intent, error) { return r.planApprove(ctx, who) })
 	if err != nil {
 		return Act{}, fmt.Errorf("approve: %w", err)
 	}
 	return a, nil
 }
 
-func (r *room) planApprove(who string) ([]intent, error) {
+func (r *room) planApprove(ctx context.Context, who string) ([]intent, error) {
 	p, h, err := r.request(who)
 	if err != nil {
 		return nil, err
@@ -116,6 +116,11 @@ func (r *room) planApprove(who string) ([]intent, error) {
 	}
 	if err := open[i].refusal(h.parsed, h.asked()); err != nil {
 		return nil, fmt.Errorf("%w: %w; send %s another invite", ErrNotAllowed, err, p.label())
+	}
+	// What is stored may be an earlier ask, whose proof nobody will have spent: after a
+	// restart, and once they went again, it would wait for an answer.
+	if err := r.keepRequest(ctx, h); err != nil {
+		return nil, err
 	}
 	return []intent{r.admission(open[i], h.parsed)}, nil
 }
