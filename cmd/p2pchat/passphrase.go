@@ -50,6 +50,14 @@ func (a *app) reseal(ctx context.Context, remove, inKeyring bool) error {
 	if err != nil {
 		return err
 	}
+	// Said before anybody types a passphrase twice; Reseal takes the lock for good.
+	lock, err := profile.Acquire(a.home, "passphrase")
+	if err != nil {
+		return err
+	}
+	if err := lock.Release(); err != nil {
+		return err
+	}
 	by, old := profile.Seal{Kind: profile.SealPassphrase}, profile.Passphrase(nil)
 	switch {
 	case remove:
