@@ -93,6 +93,9 @@ func (r *room) startEpoch(why protocol.Reason, to func(dev protocol.Key) bool) e
 		return fmt.Errorf("%w: the group's rendezvous secret is not here", ErrNoKey)
 	}
 	n, ok := r.keys.HandOn(r.current(), r.time())
+	if r.keys.Len() == 0 {
+		n, ok = before[0], true // what the welcome said
+	}
 	if why.Fresh() || !ok {
 		if n, err = protocol.NewSecret(rand.Reader); err != nil {
 			return err

@@ -210,27 +210,6 @@ func TestAClaimDoesNotReviveAnEpoch(t *testing.T) {
 	}
 }
 
-// What members meet by is handed on only from an epoch that has seen everybody be removed.
-func TestWhatTheRemovedKnowIsNotHandedOn(t *testing.T) {
-	w := newWorld(t)
-	bob, carl := w.join("bob", Moderator), w.join("carl", Member)
-	k, _ := w.holder()
-	before := w.set.Heads(MaxControlRefs, bob.auth)
-	ep := w.begin(k, bob, "bob's")
-	if _, ok := k.HandOn(Eval(w.set), w.hlc); !ok {
-		t.Error("nothing is handed on where nobody went")
-	}
-	w.act(w.ana, KindBan, &Denial{Target: carl.root()}, before...)
-	if _, ok := k.HandOn(Eval(w.set), w.hlc); ok {
-		t.Error("what the banned knows is handed on")
-	}
-	next := w.begin(k, w.ana, "next", ep)
-	want, _ := k.Point(next.ID)
-	if n, ok := k.HandOn(Eval(w.set), w.hlc); !ok || n != want {
-		t.Error("what is new after the ban is not handed on")
-	}
-}
-
 // Twenty members start a thousand epochs. Everybody goes on to send under what they
 // sent under, opens what is sent under theirs, and holds no more than the epochs.
 func TestRekeyFloodChangesNothing(t *testing.T) {
