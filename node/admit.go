@@ -180,7 +180,7 @@ func (in openInvite) refusal(q protocol.JoinRequest, asked time.Time) error {
 	roster := in.room.current()
 	_, revoked := roster.Revocation(q.Cert.Root, q.Cert.Dev)
 	switch {
-	case revoked: // a grant would not bring the device back
+	case revoked, in.body.Rank >= protocol.Relay: // a grant would not bring the device back; relays are of a later version
 		return &protocol.RefusedError{Code: protocol.RefusedInvalid}
 	case len(roster.Banned(q.Cert.Root)) > 0: // also where this person could overcome the ban: nobody is let back in unawares
 		return &protocol.RefusedError{Code: protocol.RefusedBanned}

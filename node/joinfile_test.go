@@ -234,3 +234,43 @@ func TestJoinByFileSinceJoin(t *testing.T) {
 		t.Errorf("Bo reads %q", got)
 	}
 }
+
+// Who may not have keys is given none, however often they ask for a welcome, and
+// nobody starts an epoch for them: anybody could fill the log with those.
+func TestWhoMayHaveNoKeysStartsNoEpoch(t *testing.T) {
+	ana, bo := start(t, "Ana"), start(t, "Bo")
+	club := ana.create("club")
+	link := ana.invite(club, node.InviteOptions{})
+	request, err := bo.RequestFile(ctx(t), link, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bo.join(link)
+	if _, err := ana.AnswerRequest(ctx(t), request, true); err != nil {
+		t.Fatalf("a member is not welcomed again: %v", err)
+	}
+	if _, err := ana.SetRole(ctx(t), club, "Bo", protocol.Relay, ""); err != nil {
+		t.Fatal(err)
+	}
+	ana.send(club, "without Bo")
+	before, _ := ana.Epochs(club)
+	for range 3 {
+		if _, err := ana.AnswerRequest(ctx(t), request, true); !errors.Is(err, node.ErrNotAllowed) {
+			t.Errorf("a relay is welcomed: %v", err)
+		}
+	}
+	if after, _ := ana.Epochs(club); len(after) != len(before) {
+		t.Errorf("%d epochs for who may have none", len(after)-len(before))
+	}
+	relays := ana.invite(club, node.InviteOptions{Rank: protocol.Relay})
+	cleo := start(t, "Cleo")
+	if request, err = cleo.RequestFile(ctx(t), relays, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ana.AnswerRequest(ctx(t), request, true); !errors.Is(err, node.ErrNotAllowed) {
+		t.Errorf("somebody is admitted as a relay: %v", err)
+	}
+	if after, _ := ana.Epochs(club); len(after) != len(before) {
+		t.Errorf("%d epochs for a newcomer who may have none", len(after)-len(before))
+	}
+}

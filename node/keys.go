@@ -123,6 +123,9 @@ func (r *room) historyFromJoin() bool {
 // history begins with the newcomer and there is no epoch to send under that it may
 // have, one is started. The caller holds mu.
 func (r *room) welcomeEpochs(root protocol.Key) ([]protocol.EpochSecret, error) {
+	if rank := r.current().Rank(root); rank >= protocol.Relay { // no epoch would be for them, however many are started
+		return nil, fmt.Errorf("welcome: %w: there are no keys for a %s", ErrNotAllowed, rank)
+	}
 	for range 2 {
 		if err := r.ensureEpoch(); err != nil {
 			return nil, err
