@@ -53,6 +53,15 @@ func (n *Node) Forget(group protocol.ID) {
 	r.meta.Secrets = points
 }
 
+// Welcomed takes in what a welcome says.
+func (n *Node) Welcomed(ctx context.Context, group protocol.ID, w protocol.Welcome) error {
+	r, err := n.room(group)
+	if err != nil {
+		return err
+	}
+	return r.addSecrets(ctx, w)
+}
+
 // Device returns this node's device in a group.
 func (n *Node) Device(group protocol.ID) protocol.Key {
 	r, _ := n.room(group)

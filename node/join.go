@@ -370,6 +370,9 @@ func (r *room) addSecrets(ctx context.Context, w protocol.Welcome) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range w.Epochs {
+		if r.keys.Held(e.Epoch) && !r.keys.Betters(r.set, e) {
+			continue // a welcome may be invented, and must not take the place of what is known
+		}
 		if err := r.saveSecret(ctx, e); err != nil {
 			return err
 		}

@@ -307,6 +307,25 @@ func TestSinceJoin(t *testing.T) {
 	})
 }
 
+// Who welcomes somebody back may say anything, and may honestly know less: what is known
+// already outlives that and a restart.
+func TestAWelcomeTakesNoKeyAway(t *testing.T) {
+	ana := start(t, "Ana")
+	club := ana.create("club")
+	ana.send(club, "hello")
+	eid, _ := ana.Usable(club)
+	for _, s := range []protocol.EpochSecret{{Epoch: eid, E: protocol.Secret{1}}, {Epoch: eid, Step: 3, S: protocol.Secret{1}}} {
+		if err := ana.Welcomed(ctx(t), club, protocol.Welcome{Epochs: []protocol.EpochSecret{s}, Secrets: []protocol.Secret{{1}}}); err != nil {
+			t.Fatal(err)
+		}
+		ana.sleep()
+		ana.wake()
+		if got := ana.texts(club); len(got) != 1 || got[0] != "hello" {
+			t.Errorf("after a welcome with an epoch from step %d Ana reads %q", s.Step, got)
+		}
+	}
+}
+
 // A crash between what a rekey rests on and the rekey itself leaves a secret without a
 // rekey, never a rekey without its secret.
 func TestSecretIsStoredBeforeItsRekey(t *testing.T) {

@@ -68,6 +68,11 @@ func (k *Keyring) adds(s EpochSecret) bool {
 	return ep == nil || ep.E.IsZero() && (!s.E.IsZero() || s.Step < ep.Step)
 }
 
+// Betters says whether a secret is known to open more of an epoch than is held.
+func (k *Keyring) Betters(s *Set, secret EpochSecret) bool {
+	return k.adds(secret) && k.Fits(s, secret)
+}
+
 // Drop forgets a secret that waits for its rekey.
 func (k *Keyring) Drop(eid ID) { delete(k.pending, eid) }
 
