@@ -129,14 +129,7 @@ func (n *Node) serveJoin(ctx context.Context, w *wire) error {
 	}
 	for _, in := range n.knownInvites() {
 		if h.LobbyTag(in.lobby, protocol.Initiator) == lobby.Tag {
-			// Only who holds a link takes one of the places.
-			select {
-			case n.joins <- struct{}{}:
-				defer func() { <-n.joins }()
-				return n.admitBy(ctx, w, h, in)
-			default:
-				return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedBusy})
-			}
+			return n.admitBy(ctx, w, h, in)
 		}
 	}
 	return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedUnknown})
@@ -149,6 +142,14 @@ func (n *Node) admitBy(ctx context.Context, w *wire, h *protocol.Hello, in openI
 	var payload cbor.RawMessage
 	if err := w.expect(protocol.FrameRequest, &payload); err != nil {
 		return err
+	}
+	// Only who holds a link and has asked takes one of the places: who waits with it would
+	// keep others out.
+	select {
+	case n.joins <- struct{}{}:
+		defer func() { <-n.joins }()
+	default:
+		return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedBusy})
 	}
 	request, err := protocol.ParseJoinRequest(in.room.group, payload)
 	if err == nil && request.Invite != in.body.Key {
