@@ -531,6 +531,33 @@ func TestAnEmptiedStoreIsANewDevice(t *testing.T) {
 	}
 }
 
+// A device that is revoked while it is connected is sent nothing from then on, not even
+// sealed.
+func TestARevokedDeviceIsHungUpOn(t *testing.T) {
+	ana, bo := start(t, "Ana"), start(t, "Bo")
+	club := ana.create("club")
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	again := ana.restored(ana.backup())
+	again.meet(bo)
+	again.send(club, "0")
+	together(t, club, 1, ana, bo, again)
+	for i := range 3 { // by gossip, once the mesh stands
+		bo.send(club, "among us "+string(rune('a'+i)))
+		together(t, club, 2+i, ana, bo, again)
+	}
+	did(t)(again.RevokeDevice(ctx(t), club, ana.Device(club)))
+	eventually(t, "Bo counts one device", func() bool { return bo.devices(club, "Ana") == 1 })
+	eventually(t, "the old device hears of it", func() bool { g, err := ana.Group(club); return err == nil && g.Revoked })
+	count := ana.Count(club)
+	for i := range 5 {
+		bo.send(club, "without it "+string(rune('a'+i)))
+		together(t, club, 5+i, bo, again)
+	}
+	if n := ana.Count(club); n != count {
+		t.Errorf("it is sent %d events after its end", n-count)
+	}
+}
+
 // Whoever lost a laptop revokes it from what was restored. What is said then, the
 // laptop cannot read, though it gets every byte.
 func TestALostDeviceIsRevoked(t *testing.T) {

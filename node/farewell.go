@@ -10,7 +10,7 @@ import (
 	"github.com/p2pchat/p2pchat/protocol"
 )
 
-// Who was removed while they were away is told so by whoever they ask first: they get
+// Who was removed while they were away, or whose device was revoked, is told so by whoever they ask first: they get
 // the act that ended their place, and what its author had seen, for which they were
 // still a member. They get nothing later, and no message.
 
@@ -45,6 +45,9 @@ func (r *room) farewell(dev protocol.Key) *protocol.Past {
 		return nil
 	}
 	end, ok := r.current().Ended(root)
+	if by, revoked := r.current().Revocation(root, dev); revoked {
+		end, ok = by, true
+	}
 	if !ok {
 		return nil
 	}

@@ -66,11 +66,26 @@ func (g *gate) announce(p peer.ID) error {
 // forget takes a peer out, when it disconnected or is a member no more.
 func (g *gate) forget(p peer.ID) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	_, was := g.entered[p]
 	delete(g.entered, p)
 	if c := g.opened[p]; c != nil {
 		close(c)
 		delete(g.opened, p)
+	}
+	g.mu.Unlock()
+	if was { // pubsub would go on with who is in its mesh; now it finds them gone
+		g.hangUp(g.Host.Network().ConnsToPeer(p))
+	}
+}
+
+// hangUp ends pubsub's streams on some connections.
+func (g *gate) hangUp(conns []network.Conn) {
+	for _, c := range conns {
+		for _, s := range c.GetStreams() {
+			if slices.Contains(g.speaks, s.Protocol()) {
+				_ = s.Reset()
+			}
+		}
 	}
 }
 
@@ -119,13 +134,7 @@ func (g *gate) close() error {
 	for _, id := range g.speaks {
 		g.Host.RemoveStreamHandler(id)
 	}
-	for _, c := range g.Host.Network().Conns() {
-		for _, s := range c.GetStreams() {
-			if slices.Contains(g.speaks, s.Protocol()) {
-				_ = s.Reset()
-			}
-		}
-	}
+	g.hangUp(g.Host.Network().Conns())
 	return nil
 }
 
