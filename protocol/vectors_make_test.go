@@ -660,6 +660,21 @@ func (m *vectorMaker) epochs() {
 	f.set("far_step", 1000).set("far_secret", must(ep.at(1000)))
 	f.set("kback", ep.back()).set("parent_eid", parent.ID).set("parent_E", parent.E).set("back_seal", ep.SealParent(parent))
 	f.set("krendezvous", ep.rendezvousKey()).set("N", n).set("commit", CommitN(group, n)).set("sealed_n", ep.SealN(n)).expect(nil)
+	for _, c := range []struct {
+		name, about string
+		group       ID
+		dev         Key
+		seq         uint64
+		e           Secret
+	}{
+		{"group", "The secret of an epoch of another group.", ID{1}, dev, 5, e},
+		{"device", "An epoch that another device started.", group, Key{1}, 5, e},
+		{"place", "An epoch of another place on the chain.", group, dev, 6, e},
+		{"secret", "Another secret: a forged answer to who asks for this epoch's.", group, dev, 5, secretOf("forged")},
+	} {
+		_, err := NewEpoch(c.group, eid, c.dev, c.seq, c.e)
+		m.add("epoch-bad-"+c.name, "epoch", c.about).set("group", c.group).set("dev", c.dev).set("seq", c.seq).set("E", c.e).set("eid", eid).expect(err)
+	}
 
 	s, nn, plain := must(ep.at(2)), [16]byte{1, 2, 3}, marshal(Content{Text: "hi"})
 	k := derive(s[:], nn[:], 44, "p2pchat/1 msg", group[:], dev[:])
@@ -866,7 +881,7 @@ func (m *vectorMaker) joining() {
 	w := newWorld(m.t)
 	l, _ := w.invite(w.ana, "link", Member)
 	link := func(name, about string, l Link) {
-		f := m.add("link-"+name, "link", about).set("text", l.Text()).set("group", l.Group).set("seed", l.Seed).set("flags", l.Flags)
+		f := m.add("invite-link-"+name, "link", about).set("text", l.Text()).set("group", l.Group).set("seed", l.Seed).set("flags", l.Flags)
 		for _, a := range l.Addrs {
 			f.set("addr", a)
 		}
@@ -884,7 +899,7 @@ func (m *vectorMaker) joining() {
 	good := l.Text()
 	bad := func(name, about, text string) {
 		_, err := ParseLink(text)
-		m.add("link-bad-"+name, "link", about).set("text", text).expect(err)
+		m.add("invite-link-bad-"+name, "link", about).set("text", text).expect(err)
 	}
 	bad("typo", "One character changed: the checksum tells.", strings.Replace(good, good[40:41], string('a'+(good[40]-'a'+1)%26), 1))
 	bad("cut", "Cut short.", good[:len(good)-9])
@@ -901,7 +916,7 @@ func (m *vectorMaker) joining() {
 	bad("long-question", "A question of 201 bytes.", LinkScheme+base32Lower.EncodeToString(append(linkSum(raw), raw...)))
 	raw = marshal(wireLink{V: 1, Group: l.Group, Seed: l.Seed, Addrs: [][]byte{{1}, {2}, {3}, {4}, {5}}})
 	bad("addresses", "Five addresses.", LinkScheme+base32Lower.EncodeToString(append(linkSum(raw), raw...)))
-	upper := m.add("link-upper-case", "link", "QR codes carry upper case. The link's own form is lower case.").set("text", good)
+	upper := m.add("invite-link-upper-case", "link", "QR codes carry upper case. The link's own form is lower case.").set("text", good)
 	upper.set("group", l.Group).set("seed", l.Seed).set("flags", 0).set("invite_key_seed", l.InviteKey().Seed()).set("invite_key", l.PublicKey()).set("lobby", l.Lobby()).expect(nil)
 	m.out = slices.DeleteFunc(m.out, func(v *vector) bool { return v == upper }) // covered by a unit test
 

@@ -512,11 +512,11 @@ func checkSetVector(v *vector) error {
 func checkEpochVector(v *vector) error {
 	group, e := ID(v.b32("group")), Secret(v.b32("E"))
 	eid := EpochID(group, v.b32("dev"), v.num("seq"), e)
-	v.want("eid", eid)
 	ep, err := NewEpoch(group, v.b32("eid"), v.b32("dev"), v.num("seq"), e)
 	if err != nil {
 		return err
 	}
+	v.want("eid", eid)
 	for i, s := range v.list("step") {
 		if got := text(must(ep.at(uint32(i)))); got != s {
 			v.t.Errorf("%s: step %d is %s", v.name, i, got)
