@@ -273,11 +273,31 @@ func TestAUsedUpChainGoesOnWithRekeysThatAreNeeded(t *testing.T) {
 	w.act(w.ana, KindBan, &Denial{Target: carl.root()})
 	seen := w.act(bob, KindRekey, rekey("after a ban"))
 	w.refuse("at most", bob, KindRekey, rekey("for nothing"))
-	w.refuse("at most", bob, KindLeave, &Leave{})
 	w.join("dora", Member)
 	w.refuse("at most", bob, KindRekey, rekey("not having seen her"), seen.ID())
 	w.act(bob, KindRekey, rekey("having seen her"))
 	if err := w.set.Add(w.write(bob, KindRekey, rekey("for nothing"))); !errors.Is(err, ErrInvalid) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// Whoever has used up the events of a member's chain may still leave, and end each of
+// their devices, once.
+func TestAUsedUpChainEnds(t *testing.T) {
+	w := newWorld(t)
+	bob := w.join("bob", Member)
+	phone, tablet := bob.second(w.group), w.someone("tablet")
+	for range MaxMemberControl {
+		w.act(bob, KindDeviceAdd, &DeviceAdd{Cert: phone.id.Cert()})
+	}
+	revoke := func(a *actor) *DeviceRevoke { return bob.id.Revoke(a.dev(), Cut{}) }
+	w.act(bob, KindDeviceRevoke, revoke(phone))
+	w.refuse("at most", bob, KindDeviceRevoke, revoke(phone))
+	w.act(bob, KindDeviceRevoke, revoke(tablet))
+	w.act(bob, KindLeave, &Leave{})
+	w.refuse("at most", bob, KindLeave, &Leave{})
+	l, in := w.invite(w.ana, "back", Member)
+	w.admit(w.ana, l, in, bob, Member)
+	w.act(bob, KindLeave, &Leave{})
+	w.refuse("at most", bob, KindLeave, &Leave{})
 }

@@ -136,6 +136,11 @@ func (s *Set) event(n *node) (authority.Event, error) {
 	switch c := n.clear.(type) {
 	case *Rekey:
 		e.Free = h.Seq > MaxMemberControl && s.renews(n)
+	case *Leave:
+		e.Free = h.Seq > MaxMemberControl && !s.before(n, func(at int32, c Clear) bool {
+			_, left := c.(*Leave)
+			return left && s.graph.Sees(at, n.auth)
+		})
 	case *Grant:
 		e.Target, e.Rank = s.people.of(c.Target), c.Rank
 	case *Denial:
@@ -146,6 +151,10 @@ func (s *Set) event(n *node) (authority.Event, error) {
 	case *DeviceRevoke:
 		e.Target = s.chains.of(c.Dev)
 		e.Cut, err = s.positions(c.Cut.Control)
+		e.Free = h.Seq > MaxMemberControl && !s.before(n, func(_ int32, o Clear) bool {
+			r, ok := o.(*DeviceRevoke)
+			return ok && r.Dev == c.Dev
+		})
 	}
 	return e, err
 }
@@ -165,6 +174,16 @@ func (s *Set) renews(n *node) bool {
 	past := s.graph.Seen(n.refs, n.prev)
 	for _, k := range []Kind{KindGrant, KindRemove, KindBan, KindLeave, KindDeviceRevoke} {
 		if slices.ContainsFunc(s.kinds[k], func(i int32) bool { return past.Has(i) && !s.graph.Sees(last, i) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// before says whether an event further back on a node's chain is such a one.
+func (s *Set) before(n *node, such func(at int32, c Clear) bool) bool {
+	for i := n.prev; i != authority.None; i = s.nodes[i].prev {
+		if such(i, s.nodes[i].clear) {
 			return true
 		}
 	}
