@@ -16,7 +16,7 @@ var everyMutant = flag.Bool("all", false, "run every mutant, as make mutants doe
 
 const (
 	root     = "../../.."
-	handedOn = "protocol.Usable(d.keys.Candidates(d.roster, d.millis(), forever)); ok && !fresh {\n\t\tif n, ok := d.keys.Point(eid); ok {\n\t\t\treturn n\n\t\t}"
+	handedOn = "n, ok := d.keys.HandOn(d.roster, d.millis()); ok && !fresh {\n\t\treturn n"
 	newest   = "d.keys.Meet(d.roster, d.choice(), protocol.MaxWelcomeSecrets, 16)"
 )
 
@@ -46,7 +46,7 @@ var mutants = []mutant{
 		" && st.Hash == CommitStep(k.group, eid, st.Step, secret.S) {", " {", "forged",
 	},
 	{
-		"newcomers get all of an epoch", "protocol/keyring.go",
+		"newcomers get all of an epoch", "protocol/share.go",
 		"\tstep, ok := k.From(r, root, eid)\n", "\tstep, ok := k.From(r, root, eid)\n\tstep = 0\n", "joined after",
 	},
 	{
@@ -58,7 +58,7 @@ var mutants = []mutant{
 		"last = max(last, s.stepOf(i, eid).Step)", "last = min(last, s.stepOf(i, eid).Step)", "cannot read",
 	},
 	{
-		"no secret is handed to anybody", "protocol/keyring.go",
+		"no secret is handed to anybody", "protocol/share.go",
 		"|| step == 0 && ep.E.IsZero():", "|| step == 0:", "cannot",
 	},
 	{
@@ -76,11 +76,11 @@ var mutants = []mutant{
 	},
 	{
 		"the rendezvous secret stays after a removal", "internal/sim/keysim/policy.go",
-		"eid, ok := " + handedOn, "list := " + newest + "; len(list) > 0 {\n\t\treturn list[0]", "can find",
+		handedOn, "list := " + newest + "; len(list) > 0 {\n\t\treturn list[0]", "can find",
 	},
 	{
 		"the rendezvous secret of the newest rekey is handed on", "internal/sim/keysim/policy.go",
-		"eid, ok := " + handedOn, "list := " + newest + "; !fresh && len(list) > 0 {\n\t\treturn list[0]", "can find",
+		handedOn, "list := " + newest + "; !fresh && len(list) > 0 {\n\t\treturn list[0]", "can find",
 	},
 	{
 		"a member without an epoch waits for others", "internal/sim/keysim/policy.go",

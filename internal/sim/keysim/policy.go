@@ -15,7 +15,6 @@ import (
 
 const (
 	rotateMost = 4
-	forever    = 200 * 365 * 24 * time.Hour
 	prekeyLife = 35 * 24 * time.Hour
 )
 
@@ -63,10 +62,8 @@ func (d *device) turnEpoch() error {
 // has to be of an epoch that has seen everybody be removed: another's may be known to
 // them.
 func (d *device) rendezvous(fresh bool) protocol.Secret {
-	if eid, ok := protocol.Usable(d.keys.Candidates(d.roster, d.millis(), forever)); ok && !fresh {
-		if n, ok := d.keys.Point(eid); ok {
-			return n
-		}
+	if n, ok := d.keys.HandOn(d.roster, d.millis()); ok && !fresh {
+		return n
 	}
 	return d.w.secret()
 }
