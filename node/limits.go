@@ -233,6 +233,11 @@ const (
 	askedMost = 4096
 	// filesAsked bounds the requests to join by file whose keys are kept for the answer.
 	filesAsked = 16
+	// progressEvery is how often who watches long work is told how far it is: as often as
+	// a line on a screen is worth drawing. progressEnded bounds the ends that wait for a
+	// watcher who does not look.
+	progressEvery = 250 * time.Millisecond
+	progressEnded = 64
 	// bundleMost bounds the events that go with a welcome in a file, in bytes.
 	bundleMost = protocol.MaxWelcomeFile - protocol.MaxFrameSize
 	// reportsMost bounds the reports a group keeps a list of: more than moderators

@@ -43,6 +43,8 @@ type Node struct {
 	rooms map[protocol.ID]*room
 	name  string
 
+	progress progressList // has a mutex of its own
+
 	ctx    context.Context
 	cancel context.CancelFunc
 	life   sync.Mutex // guards ending, so that nothing starts once Close waits
