@@ -7,19 +7,22 @@ import (
 	"slices"
 
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/protocol/reconcile"
 )
 
 var errEarlier = errors.New("an earlier write failed")
 
 // Append gives events their cursors, in the order of the list and of calls, and
-// queues them for the disk. An event comes after the one it links to, or Append
-// fails with ErrGap and takes nothing. What is stored already is passed over, even
-// if the stored copy is erased and this one whole: [Room.Restore] replaces it. An
-// erased copy of what is not stored is taken like any. When the commit is done,
-// everything in the list is durable, passed over or not.
+// queues them for the disk. A control event comes after the one it links to, or
+// Append fails with ErrGap and takes nothing. A message may come before, and leaves
+// a hole that is filled later; where there are too many, Append fails with ErrHoles
+// and takes nothing. What is stored already is passed over, even if the stored copy
+// is erased and this one whole: [Room.Restore] replaces it. An erased copy of what is
+// not stored is taken like any. When the commit is done, everything in the list is
+// durable, passed over or not.
 //
-// Append reads the disk only where an event does not extend a chain in order, or
-// carries a lower time than its predecessor; it never waits for a write.
+// Append reads the disk only where a place of a chain is taken, what an event links to
+// is no tip, or a clock went back; it never waits for a write.
 func (r *Room) Append(events []protocol.Verified) *Commit {
 	return r.alter(r.readyFor, func(ctx context.Context, c *change) error {
 		for _, v := range events {
@@ -60,10 +63,11 @@ func (r *Room) alter(ready func(context.Context) error, fill func(context.Contex
 func (r *Room) enqueue(c *change) *Commit {
 	commit := newCommit()
 	r.last, r.count = c.last, c.count
-	for k, tips := range c.chains {
-		r.chains[k] = tips
+	for k, h := range c.chains {
+		r.hold(k, h)
 	}
 	r.arrived(c)
+	r.openings = append(r.openings, c.openings...)
 	items := r.items(c)
 	items[len(items)-1].commit = commit
 	r.store.queue.push(items...)
@@ -137,13 +141,17 @@ func readBack(key string) bool {
 type after struct {
 	position
 	chain chainKey
-	tips  []tip
+	held  held
+	element
 }
 
 func progressOf(list []after) progress {
-	p := progress{position: list[len(list)-1].position, chains: make(map[chainKey][]tip, 1)}
+	p := progress{position: list[len(list)-1].position, chains: make(map[chainKey]held, 1)}
 	for _, a := range list {
-		p.chains[a.chain] = a.tips
+		p.chains[a.chain] = a.held
+		if a.chain.chain == protocol.Messages {
+			p.elements = append(p.elements, a.element)
+		}
 	}
 	return p
 }
@@ -153,7 +161,8 @@ type change struct {
 	room    *Room
 	last    uint64
 	count   uint64
-	chains  map[chainKey][]tip
+	chains  map[chainKey]held
+	wanting int // what all chains want
 	writes  []write
 	keys    map[string]int // key → its newest write
 	lowered []write        // changes of the display order
@@ -161,16 +170,19 @@ type change struct {
 	after   []after        // what is true after each event
 	mark    mark           // of its arrival; zero if it leaves none
 
-	// In a replay the events have their cursors, and gaps are what a damaged value
-	// left if there is one.
+	openings []uint64 // entries that were stored before what they link to
+
+	// In a replay the events have their cursors. Gaps are what a damaged value left,
+	// if there is one, and those that were there when the event was appended.
 	replay  bool
 	lenient bool
+	opened  func(cursor uint64) bool
 	reached uint64          // the entry that is being gone through
 	dropped map[uint64]bool // entries that have no predecessor
 }
 
 func (r *Room) newChange() *change {
-	return &change{room: r, last: r.last, count: r.count, chains: make(map[chainKey][]tip, 1), keys: make(map[string]int, 8)}
+	return &change{room: r, last: r.last, count: r.count, chains: make(map[chainKey]held, 1), wanting: r.wanting, keys: make(map[string]int, 8)}
 }
 
 func (c *change) start(i int) int {
@@ -188,9 +200,9 @@ func (c *change) put(key string, value []byte) {
 // del deletes a key that appending does not read.
 func (c *change) del(key string) { c.writes = append(c.writes, write{key: key, del: true}) }
 
-func (c *change) tips(k chainKey) []tip {
-	if tips, ok := c.chains[k]; ok {
-		return tips
+func (c *change) held(k chainKey) held {
+	if h, ok := c.chains[k]; ok {
+		return h
 	}
 	return c.room.chains[k]
 }
@@ -213,34 +225,34 @@ func (c *change) add(ctx context.Context, v protocol.Verified) error {
 
 // take puts an entry into the log and the indexes.
 func (c *change) take(ctx context.Context, e Entry) error {
-	p := placeOf(e.Event)
-	tips := c.tips(p.chainKey)
-	h := e.Event.Header()
-	parent, ok := extends(tips, h)
-	cursors := []uint64{e.Cursor}
-	behind := ok && parent >= 0 && tips[parent].HLC > h.HLC
-	if ok {
-		tips = replaceTip(tips, parent, newTip(e.Event))
-	} else {
-		b, err := c.branch(ctx, e, tips)
-		if err != nil || b.duplicate {
-			return err
-		}
-		tips, cursors, behind = b.tips, b.cursors, b.behind
+	p, h := placeOf(e.Event), e.Event.Header()
+	was := c.held(p.chainKey)
+	g := growth{held: was, cursors: []uint64{e.Cursor}}
+	if parent, ok := extends(was.tips, h); ok {
+		g.behind = parent >= 0 && was.tips[parent].HLC > h.HLC
+		g.tips = replaceTip(was.tips, parent, newTip(e.Event))
+	} else if err := c.grow(ctx, e, &g); err != nil || g.duplicate {
+		return err
 	}
-	c.index(e, p, cursors)
-	c.chains[p.chainKey] = tips
+	g.back = g.back || g.behind || g.ahead
+	c.index(e, p, g)
+	c.chains[p.chainKey] = g.held
+	c.wanting += len(g.wants) - len(was.wants)
 	c.last, c.count = max(c.last, e.Cursor), c.count+1
 	c.ends = append(c.ends, len(c.writes))
-	c.after = append(c.after, after{position{c.last, c.count}, p.chainKey, tips})
-	if behind {
-		return c.lower(ctx, e, len(tips) == 1)
+	it := element{reconcile.Item{Time: h.HLC, ID: e.Event.ID()}, e.Cursor}
+	c.after = append(c.after, after{position{c.last, c.count}, p.chainKey, g.held, it})
+	switch {
+	case g.bridge && g.back:
+		return c.bridge(ctx, e)
+	case g.behind:
+		return c.lower(ctx, e, len(g.tips) == 1)
 	}
 	return nil
 }
 
 // index writes the entry and what finds it.
-func (c *change) index(e Entry, p place, cursors []uint64) {
+func (c *change) index(e Entry, p place, g growth) {
 	k, v := c.room.keys, e.Event
 	if !c.replay {
 		if len(c.ends) == 0 {
@@ -249,12 +261,16 @@ func (c *change) index(e Entry, p place, cursors []uint64) {
 		c.put(k.log(e.Cursor), v.Wire())
 	}
 	c.put(k.id(v.ID()), encodeCursors(e.Cursor))
-	c.put(k.place(p), encodeCursors(cursors...))
+	c.put(k.place(p), encodeCursors(g.cursors...))
 	c.put(k.display(v.Header().HLC, v, e.Cursor), []byte{})
 	if p.chain == protocol.Control {
 		c.put(k.control(e.Cursor), []byte{})
 	}
 	if to := v.Header().To; !to.IsZero() {
 		c.put(k.aboutBy(to, e.Cursor), []byte{})
+	}
+	if g.opens && !c.replay {
+		c.put(k.opening(e.Cursor), []byte{})
+		c.openings = append(c.openings, e.Cursor)
 	}
 }

@@ -46,42 +46,49 @@ func replaceTip(tips []tip, old int, t tip) []tip {
 	return tips[:min(len(tips), MaxTips)]
 }
 
-// branched is what an event that does not simply extend its chain comes to.
-type branched struct {
-	duplicate bool
-	tips      []tip
+// growth is what a chain becomes by an event.
+type growth struct {
+	held
 	cursors   []uint64 // of all events at its place
+	duplicate bool     // nothing: it is stored already
 	behind    bool     // its time is lower than its predecessor's
+	ahead     bool     // its time is higher than a successor's that was here before
+	bridge    bool     // a successor was here before
+	opens     bool     // its predecessor is not here
 }
 
-func (c *change) branch(ctx context.Context, e Entry, tips []tip) (b branched, err error) {
-	p, h := placeOf(e.Event), e.Event.Header()
-	siblings, err := c.events(ctx, p)
-	if err != nil {
-		return b, err
+// grow finds out what becomes of a chain by an event that does not simply extend it.
+func (c *change) grow(ctx context.Context, e Entry, g *growth) error {
+	p := placeOf(e.Event)
+	var siblings []Entry
+	if !g.free(p.seq) {
+		var err error
+		if siblings, err = c.events(ctx, p); err != nil {
+			return err
+		}
 	}
 	for _, s := range siblings {
 		if s.Event.ID() == e.Event.ID() && s.Cursor < e.Cursor {
-			b.duplicate = true
-			return b, c.drop(e)
+			g.duplicate = true
+			return c.drop(e)
 		}
 	}
 	siblings = slices.DeleteFunc(siblings, func(s Entry) bool { return s.Cursor == e.Cursor })
 	if len(siblings) >= maxPlace && p.chain == protocol.Messages {
-		return b, ErrForked
+		return ErrForked
 	}
-	if b.behind, err = c.follows(ctx, h); err != nil {
-		return b, err
+	if err := c.follow(ctx, e, g); err != nil {
+		return err
 	}
-	b.tips, err = c.branchTips(ctx, e, tips)
+	g.cursors = nil
 	for _, s := range siblings {
-		b.cursors = append(b.cursors, s.Cursor)
+		g.cursors = append(g.cursors, s.Cursor)
 	}
-	b.cursors = append(b.cursors, e.Cursor)
-	if err == nil && len(siblings) > 0 {
-		err = c.recordFork(ctx, p.chainKey, siblings[0].Cursor, e.Cursor)
+	g.cursors = append(g.cursors, e.Cursor)
+	if len(siblings) > 0 {
+		return c.recordFork(ctx, p.chainKey, siblings[0].Cursor, e.Cursor)
 	}
-	return b, err
+	return nil
 }
 
 // drop passes a duplicate over. One that a replay finds in the log is left from a
@@ -95,42 +102,94 @@ func (c *change) drop(e Entry) error {
 
 var errDuplicate = errors.New("stored twice")
 
-// follows checks that an event's predecessor is stored, and says whether it
-// carries a later time.
-func (c *change) follows(ctx context.Context, h *protocol.Header) (behind bool, err error) {
-	if h.Seq == 1 {
-		return false, nil
-	}
-	prev, err := c.find(ctx, place{chainKey{h.Dev, h.Chain}, h.Seq - 1}, h.Prev)
-	switch {
-	case err == nil:
-		return prev.Event.Header().HLC > h.HLC, nil
-	case !errors.Is(err, ErrNotFound):
-		return false, err
-	case c.lenient:
-		return false, nil
-	}
-	return false, fmt.Errorf("seq %d: %w", h.Seq, ErrGap)
-}
-
-// branchTips returns the tips with the event, unless others follow it already: it
-// replaces one that was damaged.
-func (c *change) branchTips(ctx context.Context, e Entry, tips []tip) ([]tip, error) {
-	h := e.Event.Header()
-	next, err := c.events(ctx, place{chainKey{h.Dev, h.Chain}, h.Seq + 1})
+// follow links an event to what is stored before and after it.
+func (c *change) follow(ctx context.Context, e Entry, g *growth) error {
+	h, id := e.Event.Header(), e.Event.ID()
+	prev, err := c.predecessor(ctx, h, g)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, n := range next {
-		if n.Event.Header().Prev == e.Event.ID() {
-			return tips, nil
-		}
+	next, err := c.successor(ctx, e, g)
+	if err != nil {
+		return err
 	}
-	parent := slices.IndexFunc(tips, func(t tip) bool { return t.ID == h.Prev })
-	if c.lenient && parent < 0 && len(tips) == 1 && tips[0].Seq < h.Seq {
+	parent := slices.IndexFunc(g.tips, func(t tip) bool { return t.ID == h.Prev })
+	if c.lenient && parent < 0 && h.Chain == protocol.Control && len(g.tips) == 1 && g.end() < h.Seq {
 		parent = 0
 	}
-	return replaceTip(tips, parent, newTip(e.Event)), nil
+	if g.free(h.Seq) {
+		g.occupy(h.Seq)
+	}
+	g.behind, g.bridge = prev > h.HLC, next
+	if g.opens {
+		g.miss(want{Seq: h.Seq - 1, ID: h.Prev, HLC: h.HLC})
+	}
+	if w, ok := g.wanted(h.Seq, id); ok {
+		g.ahead = w.HLC < h.HLC
+		g.found(w)
+	}
+	switch {
+	case !next:
+		g.tips = replaceTip(g.tips, parent, newTip(e.Event))
+	case parent >= 0:
+		g.tips = slices.Delete(slices.Clone(g.tips), parent, parent+1)
+	}
+	return nil
+}
+
+// predecessor returns the time of what an event links to, 0 where it is not stored.
+func (c *change) predecessor(ctx context.Context, h *protocol.Header, g *growth) (uint64, error) {
+	if h.Seq == 1 {
+		return 0, nil
+	}
+	if i := slices.IndexFunc(g.tips, func(t tip) bool { return t.ID == h.Prev && t.Seq == h.Seq-1 }); i >= 0 {
+		return g.tips[i].HLC, nil
+	}
+	if !g.free(h.Seq - 1) {
+		prev, err := c.find(ctx, place{chainKey{h.Dev, h.Chain}, h.Seq - 1}, h.Prev)
+		if err == nil {
+			return prev.Event.Header().HLC, nil
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return 0, err
+		}
+	}
+	return 0, c.open(h, g)
+}
+
+// open takes an event whose predecessor is not stored, if that may be.
+func (c *change) open(h *protocol.Header, g *growth) error {
+	if h.Chain == protocol.Control {
+		if c.lenient {
+			return nil
+		}
+		return fmt.Errorf("seq %d: %w", h.Seq, ErrGap)
+	}
+	g.opens = true
+	if c.replay {
+		if c.lenient || c.opened(c.reached) {
+			return nil
+		}
+		return fmt.Errorf("seq %d: %w", h.Seq, ErrGap)
+	}
+	if _, known := g.wanted(h.Seq-1, h.Prev); !known && (len(g.wants) >= maxWants || c.wanting >= maxAllWants) {
+		return fmt.Errorf("seq %d: %w", h.Seq, ErrHoles)
+	}
+	return nil
+}
+
+// successor says whether an event that follows this one is stored: it was wanted, or
+// replaces one that was damaged.
+func (c *change) successor(ctx context.Context, e Entry, g *growth) (bool, error) {
+	h := e.Event.Header()
+	if _, ok := g.wanted(h.Seq, e.Event.ID()); ok {
+		return true, nil
+	}
+	if h.Seq >= g.end() || g.free(h.Seq) && h.Chain == protocol.Messages {
+		return false, nil
+	}
+	next, err := c.events(ctx, place{chainKey{h.Dev, h.Chain}, h.Seq + 1})
+	return slices.ContainsFunc(next, func(n Entry) bool { return n.Event.Header().Prev == e.Event.ID() }), err
 }
 
 // events returns the readable events at a place of a chain. The index is a hint:

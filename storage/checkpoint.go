@@ -19,13 +19,17 @@ type checkpoint struct {
 
 	room *Room
 	key  string
+	lost bool // there was one, and it cannot be read
 }
 
-// chainMark is a chain's tips in a checkpoint.
+// chainMark is a chain in a checkpoint.
 type chainMark struct {
 	Dev   protocol.Key   `cbor:"1,keyasint"`
 	Chain protocol.Chain `cbor:"2,keyasint"`
 	Tips  []tip          `cbor:"3,keyasint"`
+	Holes []span         `cbor:"4,keyasint,omitempty"`
+	Wants []want         `cbor:"5,keyasint,omitempty"`
+	Back  bool           `cbor:"6,keyasint,omitempty"`
 }
 
 func (c *checkpoint) write() write {
@@ -47,8 +51,8 @@ func decodeCheckpoint(key string, b []byte) (*checkpoint, error) {
 // checkpoint describes what is committed. The caller holds mu.
 func (r *Room) checkpoint() *checkpoint {
 	c := &checkpoint{Group: r.group, Cursor: r.committed.cursor, Count: r.committed.count, room: r, key: r.keys.checkpoint()}
-	for ck, tips := range r.durable {
-		c.Chains = append(c.Chains, chainMark{Dev: ck.dev, Chain: ck.chain, Tips: tips})
+	for k, h := range r.durable {
+		c.Chains = append(c.Chains, chainMark{k.dev, k.chain, h.tips, h.holes, h.wants, h.back})
 	}
 	return c
 }
@@ -72,6 +76,11 @@ func (r *Room) marked(c *checkpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.exists, r.mark, r.sinceMark = true, c.Cursor, 0
+	n := 0
+	for ; n < len(r.openings) && r.openings[n] <= c.Cursor; n++ {
+		r.swept = append(r.swept, write{key: r.keys.opening(r.openings[n]), del: true})
+	}
+	r.openings = r.openings[n:]
 }
 
 // finalCheckpoints lets the next open begin where this one ended. One that fails
@@ -88,4 +97,13 @@ func (s *Store) finalCheckpoints() {
 			r.marked(c)
 		}
 	}
+}
+
+// sweep returns what a checkpoint made superfluous, once.
+func (r *Room) sweep() []write {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := r.swept
+	r.swept = nil
+	return list
 }

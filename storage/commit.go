@@ -186,6 +186,7 @@ func (s *Store) commit(items []*item) {
 			marks = append(marks, c)
 			writes = append(writes, []write{c.write()})
 		}
+		writes = append(writes, r.sweep())
 	}
 	err := s.write(writes...)
 	s.settle(live, touched, marks, err)

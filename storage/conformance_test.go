@@ -51,7 +51,12 @@ func TestConformance(t *testing.T) {
 		{"about", testAbout},
 		{"arrived", testArrived},
 		{"arrived, many", testArrivedMany},
+		{"holes", testHoles},
+		{"newest first", testNewestFirst},
+		{"too many holes", testTooManyHoles},
+		{"between", testBetween},
 		{"precedes", testPrecedes},
+		{"precedes and holes", testPrecedesHoles},
 		{"precedes in trees", testPrecedesTrees},
 		{"precedes and damage", testPrecedesDamaged},
 	}
@@ -344,14 +349,16 @@ func testRefused(t *testing.T, make func(testing.TB) datastore.Batching) {
 	r := room(t, open(t, make(t)))
 	ana := newDevice()
 	run := ana.run(3, 100)
-	if err := r.Append(run[1:]).Wait(ctx); !errors.Is(err, storage.ErrGap) {
-		t.Fatalf("a gap: %v", err)
+	first := ana.leave(100)
+	if err := r.Append([]protocol.Verified{run[0], ana.leave(101)}).Wait(ctx); !errors.Is(err, storage.ErrGap) {
+		t.Fatalf("a gap in a control chain: %v", err)
 	}
+	put(t, r, first)
 	stranger := newDeviceIn(protocol.ID{9}).at(1)
 	if err := r.Append([]protocol.Verified{run[0], stranger}).Wait(ctx); !errors.Is(err, storage.ErrWrongGroup) {
 		t.Fatalf("another group's: %v", err)
 	}
-	if r.Count() != 0 || len(r.Tips()) != 0 {
+	if r.Count() != 1 || len(r.Tips()) != 1 {
 		t.Fatal("something of a refused list was taken")
 	}
 	put(t, r, run...)

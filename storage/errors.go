@@ -23,6 +23,9 @@ var (
 	ErrDamaged = errors.New("damaged on disk; restore from a backup or let sync fetch it again")
 	// ErrGap says that an event came before the one it links to.
 	ErrGap = errors.New("the event before it on its chain is not stored")
+	// ErrHoles says that so much is missing before stored messages that one more hole
+	// is not taken. Sync fills holes, and brings what was refused after that.
+	ErrHoles = errors.New("too much is missing before it on its chain; sync brings it once that is filled")
 	// ErrWrongGroup says that an event was made for another group than the room's.
 	ErrWrongGroup = errors.New("made for another group")
 	// ErrForked says that one place of a chain holds as many different messages as

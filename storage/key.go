@@ -122,6 +122,13 @@ func (k keys) mark(cursor uint64) string {
 	return string(appendOrdinal(k.start('t', 8), cursor))
 }
 
+// opening is the key that says that an entry came before the one it links to.
+func (k keys) opening(cursor uint64) string {
+	return string(appendOrdinal(k.start('w', 8), cursor))
+}
+
+func (k keys) parseOpening(key string) (cursor uint64, ok bool) { return k.parseCursor('w', key) }
+
 func (k keys) parseMark(key string) (cursor uint64, ok bool) { return k.parseCursor('t', key) }
 
 // parseCursor reads a key that is a cursor in a space.

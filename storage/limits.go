@@ -30,6 +30,13 @@ const (
 	// is rewritten when one more arrives. Which control events are kept is decided by
 	// who appends: others may cite any of them.
 	maxPlace = 64
+	// maxWants bounds the missing messages of one chain that stored ones link to. In
+	// sync there is one for each part of a chain that a frame brings; more is a device
+	// that leaves events out on purpose.
+	maxWants = 1024
+	// maxAllWants bounds the same of all chains, for memory and checkpoints: one for
+	// each device that wrote among the newest messages.
+	maxAllWants = 16_384
 	// maxForksChain bounds the fork proofs kept of one chain: one is enough.
 	maxForksChain = 8
 	// MaxForks bounds what [Room.Forks] returns.
@@ -44,6 +51,11 @@ const (
 	// noticing that the clock is wrong, and bounds what a device that counts
 	// backwards can make everybody else write.
 	maxLower = 256
+
+	// maxLeaf bounds the messages in a leaf of the tree: some 9 kB on disk.
+	maxLeaf = 256
+	// maxParts bounds the parts of an inner node.
+	maxParts = 96
 
 	// markEvery is how far apart marks of arrival are: near enough for "an hour ago",
 	// and 288 of them a day at most.

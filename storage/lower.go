@@ -78,6 +78,19 @@ func (c *change) branchedKeys(ctx context.Context, e Entry, path []Entry) ([]uin
 	if err != nil {
 		return nil, err
 	}
+	low := lowest(window)
+	keys := make([]uint64, len(path))
+	for i, a := range path {
+		keys[i] = h.HLC // where it is gone from the window there is nothing to move
+		if t, ok := low[a.Event.ID()]; ok {
+			keys[i] = t
+		}
+	}
+	return keys, nil
+}
+
+// lowest returns the display times of events among each other.
+func lowest(window map[protocol.ID]Entry) map[protocol.ID]uint64 {
 	low := make(map[protocol.ID]uint64, len(window))
 	for id, w := range window {
 		low[id] = w.Event.Header().HLC
@@ -90,14 +103,28 @@ func (c *change) branchedKeys(ctx context.Context, e Entry, path []Entry) ([]uin
 			at, ok = window[at.Event.Header().Prev]
 		}
 	}
-	keys := make([]uint64, len(path))
-	for i, a := range path {
-		keys[i] = h.HLC // where it is gone from the window there is nothing to move
-		if t, ok := low[a.Event.ID()]; ok {
-			keys[i] = t
+	return low
+}
+
+// bridge does what lower does for an event that fills a hole: those that follow it
+// reach back across it now.
+func (c *change) bridge(ctx context.Context, e Entry) error {
+	h, k := e.Event.Header(), c.room.keys
+	window, err := c.window(ctx, h.Seq-min(h.Seq-1, maxLower), e)
+	if err != nil {
+		return err
+	}
+	before := lowest(window)
+	before[e.Event.ID()] = h.HLC
+	window[e.Event.ID()] = e
+	for id, low := range lowest(window) {
+		if a := window[id]; low < before[id] {
+			c.lowered = append(c.lowered,
+				write{key: k.display(before[id], a.Event, a.Cursor), del: true},
+				write{key: k.display(low, a.Event, a.Cursor), value: []byte{}})
 		}
 	}
-	return keys, nil
+	return nil
 }
 
 // window returns a chain's events from a seq on, on all branches, that came before

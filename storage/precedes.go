@@ -10,11 +10,10 @@ import (
 
 // Precedes says whether an event is end or one that end follows on its chain, by
 // hash: of two branches of a fork only that counts which end is on. It returns
-// ErrNotFound where end is not committed here.
+// ErrNotFound where end is not committed here, and ErrGap where something between
+// the two is not.
 //
-// The event itself need not be stored. All that end follows is; so what is not can
-// only precede it where the stored copy is damaged, and for the others, such as a
-// branch that somebody offers, the answer is no.
+// The event itself need not be stored.
 //
 // It takes four gets where the chain holds one event at the next place after the
 // event. Otherwise it goes up to the next place that holds one, at most to end, and
@@ -37,9 +36,21 @@ func (r *Room) Precedes(ctx context.Context, v protocol.Verified, end protocol.I
 	if at.chainKey != to.chainKey || at.seq >= to.seq {
 		return false, nil
 	}
-	next, err := r.bottleneck(ctx, at.seq+1, last.Event)
-	for err == nil && next.Header().Seq > at.seq+1 {
-		next, err = r.previous(ctx, next)
+	next, held := last.Event, r.held(to.chainKey)
+	for _, w := range slices.Backward(held.wants) {
+		if w.Seq <= at.seq || w.Seq >= next.Header().Seq {
+			continue
+		}
+		if next, err = r.ancestor(ctx, next, w.Seq+1); err != nil {
+			break
+		}
+		if next.Header().Prev == w.ID {
+			err = fmt.Errorf("seq %d: %w", w.Seq+1, ErrGap)
+			break
+		}
+	}
+	if err == nil {
+		next, err = r.ancestor(ctx, next, at.seq+1)
 	}
 	if err != nil {
 		return false, fmt.Errorf("what comes before %s: %w", end, err)
@@ -47,9 +58,19 @@ func (r *Room) Precedes(ctx context.Context, v protocol.Verified, end protocol.I
 	return next.Header().Prev == v.ID(), nil
 }
 
+// ancestor returns what an event follows at a place, or the event if it is there.
+// Nothing is missing above that place.
+func (r *Room) ancestor(ctx context.Context, v protocol.Verified, seq uint64) (protocol.Verified, error) {
+	next, err := r.bottleneck(ctx, seq, v)
+	for err == nil && next.Header().Seq > seq {
+		next, err = r.previous(ctx, next)
+	}
+	return next, err
+}
+
 // bottleneck returns the first event, at a seq or later, that is alone at its place
-// and so precedes last; or last. What a stored event follows is stored, so the event
-// it follows at a place with one event is that one.
+// and so precedes last; or last. What last follows from that seq on is stored, so the
+// event it follows at a place with one event is that one.
 func (r *Room) bottleneck(ctx context.Context, seq uint64, last protocol.Verified) (protocol.Verified, error) {
 	p := placeOf(last)
 	end := r.Cursor()
@@ -65,8 +86,8 @@ func (r *Room) bottleneck(ctx context.Context, seq uint64, last protocol.Verifie
 	return last, nil
 }
 
-// previous returns the event that another links to. Where it is not found, it was
-// damaged: else the other would not have been stored.
+// previous returns the event that another links to. It is stored; where it is not
+// found, it is damaged.
 func (r *Room) previous(ctx context.Context, v protocol.Verified) (protocol.Verified, error) {
 	h := v.Header()
 	var at page

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -114,6 +115,33 @@ func testPrecedesTrees(t *testing.T, make func(testing.TB) datastore.Batching) {
 		}
 		checkPrecedes(t, r, stored, offered)
 	}
+}
+
+// Across a hole there is no answer; beside one there is.
+func testPrecedesHoles(t *testing.T, make func(testing.TB) datastore.Batching) {
+	r := room(t, open(t, make(t)))
+	d := newDevice()
+	all := d.run(5, 100)
+	other := d.clone().run(8, 200)
+	all = append(all, d.run(8, 300)...)
+	put(t, r, all[:5]...)
+	put(t, r, all[7:]...) // two of this branch are missing
+	put(t, r, other...)
+	end := all[12].ID()
+	for i, v := range all[:12] {
+		got, err := r.Precedes(ctx, v, end)
+		if i >= 6 && (!got || err != nil) || i < 6 && !errors.Is(err, storage.ErrGap) {
+			t.Fatalf("seq %d: %v, %v", i+1, got, err)
+		}
+	}
+	for i, v := range slices.Concat(all[:5], other[:7]) {
+		precedes(t, r, v, other[7].ID(), true)
+		if i >= 7 {
+			precedes(t, r, v, end, false)
+		}
+	}
+	put(t, r, all[5:7]...)
+	checkPrecedes(t, r, slices.Concat(all, other), nil)
 }
 
 // A damaged value is not a reason for a wrong answer.

@@ -170,7 +170,7 @@ func (r *Room) byID(ctx context.Context, id protocol.ID) (Entry, error) {
 }
 
 // Chain returns committed events of a device's chain in the order of their seq,
-// from one on, all branches of a fork. A place is never split, so a page of n may
+// from one on, all branches of a fork, and nothing in place of what is missing. A place is never split, so a page of n may
 // be longer by a fork; the next page begins after the seq of its last event.
 // Damaged events are treated as in [Room.After].
 func (r *Room) Chain(ctx context.Context, dev protocol.Key, chain protocol.Chain, from uint64, n int) ([]protocol.Verified, error) {
@@ -180,8 +180,9 @@ func (r *Room) Chain(ctx context.Context, dev protocol.Key, chain protocol.Chain
 	defer r.store.end()
 	var p page
 	ck := chainKey{dev, chain}
-	n, last, end := min(n, MaxPage), r.end(ck), r.Cursor()
-	for seq := max(from, 1); seq <= last && len(p.entries) < n; seq++ {
+	held, end := r.held(ck), r.Cursor()
+	n, last := min(n, MaxPage), held.end()
+	for seq := held.next(max(from, 1)); seq <= last && len(p.entries) < n; seq = held.next(seq + 1) {
 		if err := r.readPlace(ctx, place{ck, seq}, end, &p); err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/ipfs/go-datastore/query"
 )
@@ -30,6 +31,7 @@ func (r *Room) loadLocked(ctx context.Context) error {
 	r.broken = nil
 	r.committed = position{r.last, r.count}
 	r.durable = maps.Clone(r.chains)
+	r.recount()
 	close(r.changed)
 	r.changed = make(chan struct{})
 	return nil
@@ -42,15 +44,23 @@ func (r *Room) rebuild(ctx context.Context) error {
 	}
 	r.last, r.count, r.mark = c.Cursor, c.Count, c.Cursor
 	r.overlay, r.lowering, r.sinceMark = make(map[string]staged), 0, 0
-	r.chains = make(map[chainKey][]tip, len(c.Chains))
-	for _, m := range c.Chains {
-		r.chains[chainKey{m.Dev, m.Chain}] = m.Tips
+	r.tree, r.arrivals = &tree{room: r}, nil
+	if err := r.loadOpenings(ctx); err != nil {
+		return err
 	}
+	r.chains = make(map[chainKey]held, len(c.Chains))
+	for _, m := range c.Chains {
+		r.chains[chainKey{m.Dev, m.Chain}] = held{m.Tips, m.Holes, m.Wants, m.Back}
+	}
+	if err := r.replant(ctx, c.Cursor); err != nil {
+		return err
+	}
+	r.plant()
 	end, err := r.logEnd(ctx)
 	if err != nil || end <= c.Cursor {
 		return err
 	}
-	if err := r.replay(ctx, c.Cursor, end); err != nil {
+	if err := r.replay(ctx, c, end); err != nil {
 		return fmt.Errorf("repair: %w", err)
 	}
 	r.committed, r.durable = position{r.last, r.count}, r.chains
@@ -75,7 +85,7 @@ func (r *Room) readCheckpoint(ctx context.Context) (*checkpoint, error) {
 	}
 	c, err := decodeCheckpoint(key, b)
 	if err != nil {
-		return new(checkpoint), nil
+		return &checkpoint{lost: true}, nil
 	}
 	if c.Group != r.group {
 		return nil, fmt.Errorf("%s: %w: it is another group's", key, ErrDamaged)
@@ -94,13 +104,31 @@ func (r *Room) logEnd(ctx context.Context) (end uint64, err error) {
 	return end, err
 }
 
+// loadOpenings reads which entries came before what they link to. Those that the
+// checkpoint knows need no key any more.
+func (r *Room) loadOpenings(ctx context.Context) error {
+	r.openings, r.swept = nil, nil
+	q := query.Query{Prefix: r.keys.prefix('w'), Orders: []query.Order{query.OrderByKey{}}, KeysOnly: true}
+	return each(ctx, r.store.ds, q, func(e query.Entry) error {
+		if cursor, ok := r.keys.parseOpening(e.Key); ok && cursor > r.mark {
+			r.openings = append(r.openings, cursor)
+		} else {
+			r.swept = append(r.swept, write{key: e.Key, del: true})
+		}
+		return nil
+	})
+}
+
 // replay goes through the log after a checkpoint once more. A batch may have been
 // torn: any of its writes may be there or not. Of its events, those are kept whose
 // predecessors are there; they get their indexes again. The others, which nobody
 // was told are stored, are deleted. What is kept is synced before it is shown.
-func (r *Room) replay(ctx context.Context, after, end uint64) error {
-	p := &replay{room: r}
-	err := r.eachEntry(ctx, after, end, func(cursor uint64, key string, b []byte) error {
+func (r *Room) replay(ctx context.Context, from *checkpoint, end uint64) error {
+	p := &replay{room: r, opened: func(cursor uint64) bool {
+		_, ok := slices.BinarySearch(r.openings, cursor)
+		return ok || from.lost // the keys went when a checkpoint had come
+	}}
+	err := r.eachEntry(ctx, from.Cursor, end, func(cursor uint64, key string, b []byte) error {
 		p.size += len(b)
 		p.tail = append(p.tail, raw{cursor, key, b})
 		if len(p.tail) < checkpointEvents && p.size < maxBatchBytes {
@@ -131,6 +159,7 @@ type replay struct {
 	tail    []raw
 	size    int
 	damaged bool // a value did not decode: what follows it on its chain is kept
+	opened  func(cursor uint64) bool
 }
 
 // dropped deletes an entry, and those hints at it that would be met again and again.
@@ -140,13 +169,14 @@ func (r *Room) dropped(e Entry, key string) []write {
 		{key: key, del: true},
 		{key: r.keys.display(h.HLC, e.Event, e.Cursor), del: true},
 		{key: r.keys.aboutBy(h.To, e.Cursor), del: true}, // where there is one
+		{key: r.keys.opening(e.Cursor), del: true},
 	}
 }
 
 func (p *replay) flush(ctx context.Context) error {
 	r := p.room
 	c := r.newChange()
-	c.replay, c.dropped = true, make(map[uint64]bool)
+	c.replay, c.dropped, c.opened = true, make(map[uint64]bool), p.opened
 	var drop []write
 	for _, t := range p.tail {
 		v, err := r.decode(t.cursor, t.key, t.value)
@@ -173,6 +203,10 @@ func (p *replay) flush(ctx context.Context) error {
 	}
 	r.last, r.count = c.last, c.count
 	maps.Copy(r.chains, c.chains)
+	if len(c.after) > 0 {
+		r.arrivals = append(r.arrivals, progressOf(c.after).elements...)
+	}
+	r.plant()
 	p.tail, p.size = p.tail[:0], 0
 	return nil
 }

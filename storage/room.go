@@ -26,25 +26,31 @@ type Room struct {
 	// What is appended, committed or not.
 	last    uint64 // newest cursor given out
 	count   uint64
-	chains  map[chainKey][]tip
+	chains  map[chainKey]held
+	holed   map[chainKey]bool // those that want something
+	wanting int               // how much, together
 	overlay map[string]staged // what the disk will say
 	queued  uint64            // numbers the items
 	epoch   uint64            // rises when the room fails: older items are void
 	broken  error             // why the room has to be loaded again; nil if it has not
 
+	openings []uint64 // entries after the checkpoint that came before what they link to
 	marks    []mark   // when events came, by cursor, the newest maxMarks
 	oldMarks []uint64 // cursors of marks on disk that the next append deletes
 
 	// What is committed.
 	committed position
-	durable   map[chainKey][]tip
+	durable   map[chainKey]held
+	tree      *tree
+	arrivals  []element     // committed, and not in the tree yet
 	changed   chan struct{} // closed at the next commit
 
 	// What the committer needs for checkpoints.
-	exists    bool   // a checkpoint is on disk
-	mark      uint64 // the cursor it speaks of
-	sinceMark int    // bytes written since
-	lowering  int    // display changes that are queued
+	exists    bool    // a checkpoint is on disk
+	mark      uint64  // the cursor it speaks of
+	sinceMark int     // bytes written since
+	swept     []write // deletes of what the checkpoint made superfluous
+	lowering  int     // display changes that are queued
 }
 
 // position is how far a log has come.
@@ -87,7 +93,8 @@ func (t tip) on(c chainKey) protocol.Tip {
 type progress struct {
 	epoch, item uint64
 	position
-	chains map[chainKey][]tip
+	chains   map[chainKey]held
+	elements []element
 }
 
 func newRoom(s *Store, group protocol.ID) *Room {
@@ -143,7 +150,7 @@ func (r *Room) Tip(dev protocol.Key, chain protocol.Chain) (protocol.Tip, bool) 
 		_ = r.ready(context.Background()) // Append says what is wrong
 	}
 	c := chainKey{dev, chain}
-	tips := r.chains[c]
+	tips := r.chains[c].tips
 	if len(tips) == 0 {
 		return protocol.Tip{}, false
 	}
@@ -151,13 +158,14 @@ func (r *Room) Tip(dev protocol.Key, chain protocol.Chain) (protocol.Tip, bool) 
 }
 
 // Tips returns the committed ends of all chains, every branch of a forked one up
-// to MaxTips, in the order of Tip.Compare. Everything before a tip is stored.
+// to MaxTips, in the order of Tip.Compare: events that none follows here. Of a chain
+// with holes the ends of the parts before them are among them; see [Room.Gaps].
 func (r *Room) Tips() []protocol.Tip {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	list := make([]protocol.Tip, 0, len(r.durable))
-	for c, tips := range r.durable {
-		for _, t := range tips {
+	for c, h := range r.durable {
+		for _, t := range h.tips {
 			list = append(list, t.on(c))
 		}
 	}
@@ -165,14 +173,11 @@ func (r *Room) Tips() []protocol.Tip {
 	return list
 }
 
-// end returns the highest committed seq of a chain.
-func (r *Room) end(c chainKey) uint64 {
+// held returns what is committed of a chain.
+func (r *Room) held(c chainKey) held {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if tips := r.durable[c]; len(tips) > 0 {
-		return tips[0].Seq
-	}
-	return 0
+	return r.durable[c]
 }
 
 // ready loads the room again after a failure. The caller holds mu.
@@ -221,6 +226,7 @@ func (r *Room) fail(err error) {
 	r.overlay = make(map[string]staged)
 	r.last, r.count = r.committed.cursor, r.committed.count
 	r.chains = maps.Clone(r.durable)
+	r.recount()
 	r.lowering = 0
 }
 
@@ -231,6 +237,7 @@ func (r *Room) publish(it *item) {
 	p := &it.state
 	r.committed = p.position
 	maps.Copy(r.durable, p.chains)
+	r.arrivals = append(r.arrivals, p.elements...)
 	r.sinceMark += it.size
 	if it.alone {
 		r.lowering--
@@ -247,6 +254,7 @@ func (r *Room) publish(it *item) {
 func (r *Room) announce() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.plant()
 	close(r.changed)
 	r.changed = make(chan struct{})
 }

@@ -1,0 +1,220 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sort"
+
+	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/protocol/reconcile"
+)
+
+// Messages calls visit with the set of all committed messages, by time and id: what
+// members compare with each other. A copy without its body counts like any. The set
+// does not change until visit returns, and must not be used after that. Its length and
+// the sum of all cost nothing, the sum of a part some microseconds.
+func (r *Room) Messages(ctx context.Context, visit func(reconcile.Set) error) error {
+	return r.look(ctx, func(v *view) error { return visit(v) })
+}
+
+// Between returns up to n committed messages from one item up to, not including,
+// another, in the order of the set: the newest of them, or the oldest; at most MaxPage.
+// Damaged entries are treated as in [Room.After].
+func (r *Room) Between(ctx context.Context, from, to reconcile.Item, n int, newest bool) ([]Entry, error) {
+	var cursors []uint64
+	err := r.look(ctx, func(v *view) error {
+		first, err := v.Find(from)
+		if err != nil {
+			return err
+		}
+		last, err := v.Find(to)
+		if err != nil {
+			return err
+		}
+		if n = min(n, MaxPage); newest {
+			first = max(first, last-n)
+		} else {
+			last = min(last, first+n)
+		}
+		return v.elements(first, last, func(e element) error {
+			cursors = append(cursors, e.cursor)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r.entries(ctx, cursors)
+}
+
+// entries returns the entries at cursors, in the order given.
+func (r *Room) entries(ctx context.Context, cursors []uint64) ([]Entry, error) {
+	var p page
+	for _, c := range cursors {
+		if err := p.add(r.entry(ctx, c)); err != nil {
+			return nil, err
+		}
+	}
+	return p.entries, p.damage
+}
+
+// Has says whether an event is committed.
+func (r *Room) Has(ctx context.Context, id protocol.ID) (bool, error) {
+	_, err := r.Get(ctx, id)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrDamaged) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (r *Room) look(ctx context.Context, visit func(*view) error) error {
+	if err := r.store.begin(); err != nil {
+		return err
+	}
+	defer r.store.end()
+	r.mu.Lock()
+	v := r.tree.look(ctx)
+	r.mu.Unlock()
+	return visit(v)
+}
+
+// view is a tree as it was at a moment: a reconcile.Set.
+type view struct {
+	ctx  context.Context // of the one call it serves
+	room *Room
+	root part
+}
+
+// load returns the node behind a part.
+func (v *view) load(p part) (*node, error) { return v.room.tree.load(v.ctx, p) }
+
+// Len returns how many items there are.
+func (v *view) Len() int { return v.root.count }
+
+// Find returns the number of the first item that is not before it.
+func (v *view) Find(it reconcile.Item) (int, error) {
+	before, p := 0, v.root
+	for p.count > 0 {
+		n, err := v.load(p)
+		if err != nil {
+			return 0, err
+		}
+		if n.parts == nil {
+			return before + sort.Search(len(n.elements), func(i int) bool { return n.elements[i].Compare(it) >= 0 }), nil
+		}
+		i := under(n.parts, it)
+		for _, q := range n.parts[:i] {
+			before += q.count
+		}
+		p = n.parts[i]
+	}
+	return 0, nil
+}
+
+// Sum returns the sum of the ids from one number up to another.
+func (v *view) Sum(from, to int) (reconcile.Sum, error) {
+	low, err := v.first(from)
+	if err != nil {
+		return reconcile.Sum{}, err
+	}
+	high, err := v.first(to)
+	return high.Minus(low), err
+}
+
+// first returns the sum of the first ids.
+func (v *view) first(count int) (sum reconcile.Sum, err error) {
+	p := v.root
+	for count < p.count {
+		n, err := v.load(p)
+		if err != nil {
+			return sum, err
+		}
+		if n.parts == nil {
+			for _, e := range n.elements[:count] {
+				sum = sum.Plus(reconcile.SumOf(e.ID))
+			}
+			return sum, nil
+		}
+		i := 0
+		for ; count >= n.parts[i].count; i++ {
+			sum = sum.Plus(n.parts[i].sum)
+			count -= n.parts[i].count
+		}
+		p = n.parts[i]
+	}
+	return sum.Plus(p.sum), nil
+}
+
+// Items visits the items from one number up to another.
+func (v *view) Items(from, to int, visit func(reconcile.Item) error) error {
+	return v.elements(from, to, func(e element) error { return visit(e.Item) })
+}
+
+func (v *view) elements(from, to int, visit func(element) error) error {
+	if from >= to {
+		return nil
+	}
+	return v.walk(v.root, max(from, 0), min(to, v.Len()), visit)
+}
+
+// walk visits the elements of a part from one number up to another.
+func (v *view) walk(p part, from, to int, visit func(element) error) error {
+	n, err := v.load(p)
+	if err != nil {
+		return err
+	}
+	if n.parts == nil {
+		for _, e := range n.elements[from:to] {
+			if err := visit(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, q := range n.parts {
+		if to <= 0 {
+			break
+		}
+		if from < q.count {
+			if err := v.walk(q, from, min(to, q.count), visit); err != nil {
+				return err
+			}
+		}
+		from, to = max(from-q.count, 0), to-q.count
+	}
+	return nil
+}
+
+// ascending sorts elements, and keeps the newest cursor of one that is there twice.
+func ascending(batch []element) []element {
+	slices.SortFunc(batch, func(a, b element) int {
+		if c := a.Compare(b.Item); c != 0 {
+			return c
+		}
+		return int(b.cursor) - int(a.cursor)
+	})
+	return slices.CompactFunc(batch, func(a, b element) bool { return a.Item == b.Item })
+}
+
+// plant puts what was committed into the tree. The caller holds mu.
+func (r *Room) plant() {
+	_ = r.tree.put(context.Background(), ascending(r.arrivals))
+	r.arrivals = r.arrivals[:0]
+}
+
+// replant makes the tree from the log.
+func (r *Room) replant(ctx context.Context, end uint64) error {
+	return r.eachEntry(ctx, 0, end, func(cursor uint64, key string, b []byte) error {
+		e, err := r.decode(cursor, key, b)
+		if err != nil || e.Event.Header().Chain != protocol.Messages {
+			return nil
+		}
+		it := reconcile.Item{Time: e.Event.Header().HLC, ID: e.Event.ID()}
+		r.arrivals = append(r.arrivals, element{it, cursor})
+		if len(r.arrivals) >= 4096 {
+			r.plant()
+		}
+		return nil
+	})
+}
