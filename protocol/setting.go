@@ -16,7 +16,7 @@ const (
 	SettingSlowMode  = 3 // seconds between messages of one device
 	SettingAdmission = 5 // see AdmissionInvite
 	SettingHistory   = 7 // see History; the genesis' where there is none
-	SettingRetention = 8 // days; 0 is for ever
+	SettingRetention = 8 // seconds; 0 is for ever: see [Roster.Retention]
 	SettingRate      = 10
 )
 

@@ -280,7 +280,7 @@ func (m *vectorMaker) controls() {
 	}
 	cut := Cut{Messages: []CutEntry{{ID: ID{9, 9, 9}, Seq: 12}}}
 	carl := w.join("carl", Member)
-	ctl("setting-retention", "A numeric setting: retention of 30 days.", ana, KindSetting, &Setting{Number: SettingRetention, Value: 30})
+	ctl("setting-retention", "A numeric setting: a retention of 30 seconds, which is taken for an hour.", ana, KindSetting, &Setting{Number: SettingRetention, Value: 30})
 	ctl("grant-role", "A change of role: a grant without proof.", ana, KindGrant, &Grant{Target: m.bob.root(), Rank: Moderator})
 	ctl("mute", "A mute with a cut at a message.", ana, KindMute, &Denial{Target: carl.root(), Cut: cut})
 	ctl("unmute", "The end of a mute.", ana, KindUnmute, &Lift{Target: carl.root()})
