@@ -13,7 +13,7 @@ import (
 
 // wantBody notes that a body is missed. The caller holds mu.
 func (r *room) wantBody(v protocol.Verified) {
-	if _, err := r.judge(v); err == nil && len(r.bodiless) < protocol.MaxWantChunks {
+	if _, err := r.judge(v); err == nil && len(r.bodiless) < protocol.MaxWantChunks && !r.dated(v) {
 		r.bodiless[v.ID()] = true
 	}
 }
@@ -44,7 +44,7 @@ func (r *room) askBodies(ctx context.Context, w *wire) error {
 			if err != nil || !asked[v.ID()] || !v.Whole() {
 				return fmt.Errorf("peer %s answers with a message nobody asked for", w.peer())
 			}
-			if err := r.log.Restore(v).Wait(ctx); err != nil {
+			if err := r.putBack(ctx, v); err != nil {
 				return err
 			}
 		}
@@ -52,8 +52,23 @@ func (r *room) askBodies(ctx context.Context, w *wire) error {
 	})
 }
 
-// serveBodies sends those messages asked for that are here whole, count, and were not
-// taken back.
+// putBack restores the body of a message, unless its time is over by now.
+func (r *room) putBack(ctx context.Context, v protocol.Verified) error {
+	r.mu.Lock()
+	over := r.expired(v)
+	r.mu.Unlock()
+	e, err := r.log.Get(ctx, v.ID())
+	if over || err != nil {
+		return err
+	}
+	if err := r.reshelve(ctx, e.Cursor, v); err != nil {
+		return err
+	}
+	return r.log.Restore(v).Wait(ctx)
+}
+
+// serveBodies sends those messages asked for that are here whole, count, were not taken
+// back, and are kept.
 func (r *room) serveBodies(ctx context.Context, w *wire, ids []protocol.ID) error {
 	for _, id := range ids {
 		e, err := r.log.Get(ctx, id)
@@ -63,6 +78,7 @@ func (r *room) serveBodies(ctx context.Context, w *wire, ids []protocol.ID) erro
 		r.mu.Lock()
 		_, silenced := r.judge(e.Event)
 		_, gone := r.retracted(e.Event)
+		gone = gone || r.expired(e.Event)
 		r.mu.Unlock()
 		if silenced != nil || gone {
 			continue

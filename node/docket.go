@@ -114,6 +114,9 @@ func (r *room) catchUp(ctx context.Context) error {
 	d := &r.docket
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := r.shelve(ctx, d.cursor); err != nil {
+		return err
+	}
 	for d.cursor < r.log.Cursor() {
 		page, err := r.log.After(ctx, d.cursor, followPage)
 		if err := r.readable(err); err != nil || len(page) == 0 {
@@ -124,6 +127,7 @@ func (r *room) catchUp(ctx context.Context) error {
 			return err
 		}
 		d.cursor = page[len(page)-1].Cursor
+		r.shelvePage(page)
 		if found || d.cursor-d.saved >= docketEvery {
 			if err := r.saveDocket(ctx); err != nil {
 				return err
@@ -134,6 +138,9 @@ func (r *room) catchUp(ctx context.Context) error {
 }
 
 func (r *room) saveDocket(ctx context.Context) error {
+	if err := r.saveShelves(ctx); err != nil {
+		return err
+	}
 	d := &r.docket
 	b, err := cbor.Marshal(docketState{d.cursor, d.reports, d.removed, d.tallies})
 	if err == nil {

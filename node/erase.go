@@ -13,18 +13,80 @@ import (
 // counted for eraseAfter: long enough for seniors to undo a wrong removal, after
 // which it shows again.
 
+// Bodies whose time is over, by their author, by the group's retention or for want of
+// room, go within bodiesEvery: see [shelves].
+
 // sweepLoop erases in the background.
 func (r *room) sweepLoop(ctx context.Context) {
-	for wait := sweepFirst; ; wait = sweepEvery {
+	bodies, fallen := time.NewTicker(bodiesEvery), time.NewTimer(sweepFirst)
+	defer bodies.Stop()
+	defer fallen.Stop()
+	for {
+		var err error
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(wait):
+		case <-bodies.C:
+			err = r.sweepBodies(ctx)
+		case <-fallen.C:
+			err = r.sweep(ctx)
+			fallen.Reset(sweepEvery)
 		}
-		if err := r.sweep(ctx); err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil {
 			r.n.log.Warn("erase", "group", protocol.Short(r.group.Text(protocol.GroupPrefix)), "err", err)
 		}
 	}
+}
+
+// sweepBodies erases the bodies whose time is over.
+func (r *room) sweepBodies(ctx context.Context) error {
+	if err := r.n.saveSteady(ctx); err != nil {
+		return err
+	}
+	if err := r.clearShelves(ctx); err != nil {
+		return err
+	}
+	for {
+		r.mu.Lock()
+		limit, mark := r.rule.Limit, r.rule.Mark
+		r.mu.Unlock()
+		held := r.shelves.bytes()
+		if limit == 0 || held <= limit {
+			return nil
+		}
+		up, err := r.oldest(ctx, held-limit+limit/keepSlack)
+		if err != nil || up <= mark {
+			return err
+		}
+		r.mu.Lock()
+		if r.rule.Limit == limit { // nobody has said otherwise meanwhile
+			r.rule.Mark, r.rule.unsaved = up, true
+		}
+		r.mu.Unlock()
+		if err := r.clearShelves(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// clearShelves erases what is over by the rules as they stand. What they say is on disk
+// before anything is erased by them.
+func (r *room) clearShelves(ctx context.Context) error {
+	r.mu.Lock()
+	k := r.rules()
+	unsaved := r.rule.unsaved
+	r.mu.Unlock()
+	if unsaved {
+		if err := r.saveKeep(ctx); err != nil {
+			return err
+		}
+	}
+	for _, i := range r.shelves.dueShelves(&k) {
+		if err := r.clearShelf(ctx, i, &k); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fellSpace holds since when this node sees messages of a device fall to an act: how
@@ -74,7 +136,7 @@ func (r *room) sweepChain(ctx context.Context, dev protocol.Key, s sweeping) err
 		}
 		var due []protocol.ID
 		for _, v := range page {
-			old, err := r.expired(ctx, v, s)
+			old, err := r.fallen(ctx, v, s)
 			if err != nil {
 				return err
 			}
@@ -92,9 +154,9 @@ func (r *room) sweepChain(ctx context.Context, dev protocol.Key, s sweeping) err
 	return ctx.Err()
 }
 
-// expired says whether a message has not counted for long: by this machine's clock, as
+// fallen says whether a message has not counted for long: by this machine's clock, as
 // nothing depends on it but when bytes go.
-func (r *room) expired(ctx context.Context, v protocol.Verified, s sweeping) (bool, error) {
+func (r *room) fallen(ctx context.Context, v protocol.Verified, s sweeping) (bool, error) {
 	r.mu.Lock()
 	_, err := r.judge(v)
 	r.mu.Unlock()

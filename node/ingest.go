@@ -104,7 +104,7 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 		in.refused = len(events)
 		return in
 	}
-	q := &admission{queue: slices.Clone(events), ahead: make(map[chainKey]protocol.Tip)}
+	q := &admission{queue: slices.Clone(events), ahead: make(map[chainKey]protocol.Tip), rules: r.rules()}
 	stamp := r.current().Stamp()
 	r.set.Prove(events, rand.Reader)
 	for {
@@ -146,11 +146,12 @@ type admission struct {
 	queue    []protocol.Verified
 	accepted []protocol.Verified
 	ahead    map[chainKey]protocol.Tip // where chains end once accepted is appended
+	rules    rules
 	control  bool
 }
 
 func (r *room) accept(v protocol.Verified, q *admission) {
-	q.accepted = append(q.accepted, v)
+	q.accepted = append(q.accepted, q.rules.strip(v))
 	key := tip(v.Tip()).key()
 	end, ok := q.ahead[key]
 	if !ok {
@@ -192,7 +193,11 @@ func (r *room) leadsOn(v protocol.Verified, wait protocol.ID, q *admission) bool
 // remember notes that an event was admitted. The caller holds mu.
 func (r *room) remember(v protocol.Verified) {
 	r.recent.Add(v.ID(), v.Header().HLC)
-	r.clock.Observe(v.Header().HLC, r.n.now())
+	now := r.n.now()
+	r.clock.Observe(v.Header().HLC, now)
+	if v.Header().Dev != r.me.Dev() {
+		r.n.steady.confirm(v.Header().HLC, now)
+	}
 }
 
 var errDuplicate = errors.New("already here")

@@ -30,6 +30,27 @@ const (
 	sweepFirst = 10 * time.Minute
 	sweepEvery = 6 * time.Hour
 	erasePage  = 64
+	// bodiesEvery is how often a room looks for bodies whose time is over. It reads
+	// nothing where there are none.
+	bodiesEvery = 30 * time.Second
+	// shelfSize is how many cursors share a shelf: reading one takes some 20 ms, and a
+	// million messages have a thousand of them.
+	shelfSize = 1024
+	// retentionGrace is how long a group's retention hides before it erases: time for
+	// seniors to undo one that was set by mistake.
+	retentionGrace = 7 * 24 * time.Hour
+	// leapMost is how far a clock may leap and be believed at once: who was on holiday
+	// is not asked. leapWait is how long it has to stand there otherwise.
+	leapMost = 30 * 24 * time.Hour
+	leapWait = 24 * time.Hour
+	// steadyEvery is how often the time that is believed is written down.
+	steadyEvery = time.Hour
+	// keepLeast is the lowest limit of what is kept of a group, in bytes; the twentieth
+	// part of a limit is freed beyond it, so that it is not done for each message.
+	keepLeast = 1 << 20
+	keepSlack = 20
+	// measureMost bounds the bodies that are compared at a time to find the oldest.
+	measureMost = 1 << 16
 
 	// linkEvents and linkBytes bound a group's messages that do not count and that
 	// may turn out to lead to one that does. Honest programs write none knowingly:

@@ -56,6 +56,9 @@ type Settings struct {
 	SlowMode  *time.Duration
 	Admission *string // "invite": as the invite says; "approve": a person says yes; "open": nobody is asked
 	History   *string // "all": newcomers read everything; "since-join": what is sent after they join
+	// Retention is for how long the bodies of messages are kept; 0 is for ever. What is
+	// older when it is set is hidden at once, and erased a week later.
+	Retention *time.Duration
 }
 
 // InviteInfo is an invitation as its group knows it.

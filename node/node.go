@@ -26,6 +26,7 @@ type Node struct {
 	log     *slog.Logger
 	account protocol.Account
 	now     func() time.Time
+	steady  steady
 
 	store *storage.Store
 	host  host.Host
@@ -137,6 +138,9 @@ func (n *Node) openStore(ctx context.Context) error {
 	}
 	n.store = store
 	n.onClose(store.Close)
+	if err := n.loadSteady(ctx); err != nil {
+		return err
+	}
 	// Everything below this line may use the store, so it ends before the store does.
 	n.onClose(func() error { n.wg.Wait(); return nil })
 	return nil

@@ -333,7 +333,7 @@ func (n *Node) Status() Status {
 		})
 	}
 	for _, r := range n.allRooms() {
-		g := GroupStatus{Group: n.describe(r), Events: r.log.Count(), LastSync: r.lastSync()}
+		g := GroupStatus{Group: n.describe(r), Events: r.log.Count(), LastSync: r.lastSync(), Kept: r.kept()}
 		g.Doubts, _ = n.Doubts(r.group)
 		forks, err := r.log.Forks(n.ctx)
 		if err != nil {

@@ -43,6 +43,11 @@ func (r *room) report(ctx context.Context, id protocol.ID, reason string) (v, ab
 	if slices.ContainsFunc(mine, func(m Report) bool { return m.Message == id }) {
 		return v, about, fmt.Errorf("%w: you have reported %s already; the moderators have it", ErrNotAllowed, id)
 	}
+	r.mu.Lock()
+	if r.expired(about) {
+		about = about.Erased() // a report is no way to keep it
+	}
+	r.mu.Unlock()
 	to, err := r.recipients(about)
 	if err != nil {
 		return v, about, err
@@ -234,7 +239,7 @@ func (r *room) readCarried(ctx context.Context, rep *Report, wire []byte) {
 	}
 	rep.Message, rep.Author, rep.Verified = v.ID(), r.author(v), true
 	if !v.Whole() {
-		if e, err := r.log.Get(ctx, v.ID()); err == nil {
+		if e, err := r.log.Get(ctx, v.ID()); err == nil && !r.expired(e.Event) {
 			v = e.Event
 		}
 	}

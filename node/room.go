@@ -37,6 +37,8 @@ type room struct {
 	turned  []rotation // epochs that were started here and are not announced yet
 	turn    time.Time  // when this node starts an epoch, if none is fit by then; zero if one is
 	docket  docket
+	shelves shelves // guarded by its own mutex
+	rule    keeping
 	abouts  map[storage.Target]bool // messages that retractions and others are about
 	parked  *parking
 	// surplus are control events that were refused since enough of their kind is here.
@@ -157,7 +159,7 @@ func (r *room) restore(ctx context.Context) error {
 	for _, rec := range records {
 		r.keepRecord(rec)
 	}
-	if err := r.loadDocket(ctx); err != nil {
+	if err := errors.Join(r.loadDocket(ctx), r.loadShelves(ctx), r.loadKeep(ctx)); err != nil {
 		return err
 	}
 	if err := r.loadBlocked(ctx); err != nil {

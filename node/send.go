@@ -18,11 +18,22 @@ import (
 // beyond the group's gossip rate messages travel by sync alone. Where ctx ends while
 // it waits for the disk, the message may be stored all the same.
 func (n *Node) Send(ctx context.Context, group protocol.ID, text string) (SendResult, error) {
+	return n.SendFor(ctx, group, text, 0)
+}
+
+// SendFor is Send of a text that disappears: everybody drops it after life, which is
+// from protocol.MinExpiry to protocol.MaxExpiry, at the next whole minute; 0 is never.
+// When that is can be read by who sees the message's header. Somebody with a changed
+// program may keep it.
+func (n *Node) SendFor(ctx context.Context, group protocol.ID, text string, life time.Duration) (SendResult, error) {
 	r, err := n.room(group)
 	if err != nil {
 		return SendResult{}, err
 	}
-	v, err := r.tell(ctx, words{kind: protocol.KindText, content: protocol.Content{Text: text}})
+	if life != 0 && (life < protocol.MinExpiry || life > protocol.MaxExpiry) {
+		return SendResult{}, fmt.Errorf("send: %w: a message that disappears after %s: from %s to %s", ErrNotAllowed, life, protocol.MinExpiry, protocol.MaxExpiry)
+	}
+	v, err := r.tell(ctx, words{kind: protocol.KindText, content: protocol.Content{Text: text}, life: life})
 	if err != nil {
 		return SendResult{}, fmt.Errorf("send: %w", err)
 	}
@@ -33,8 +44,9 @@ func (n *Node) Send(ctx context.Context, group protocol.ID, text string) (SendRe
 type words struct {
 	kind    protocol.Kind
 	content protocol.Content
-	to      protocol.ID // what its header says it is about
-	claim   bool        // it acts under its author's grant
+	to      protocol.ID   // what its header says it is about
+	claim   bool          // it acts under its author's grant
+	life    time.Duration // after which it disappears; 0 is never
 }
 
 // tell makes a message, and when it is on disk hands it to who is connected.
@@ -88,6 +100,9 @@ func (r *room) say(w words) (protocol.Verified, *storage.Commit, error) {
 	}
 	if d.To = w.to; w.claim {
 		d.Auth = me.Grant
+	}
+	if w.life > 0 {
+		d.Exp = protocol.ExpiryOf(d.HLC, w.life)
 	}
 	ep, err := r.sendEpoch()
 	if err != nil {

@@ -163,7 +163,7 @@ func (r *room) serveChain(ctx context.Context, out *sender, mine []tip, theirs [
 			if err := r.serveCited(out, v); err != nil {
 				return err
 			}
-			if err := out.add(v.Wire()); err != nil {
+			if err := out.add(r.outgoing(v)); err != nil {
 				return err
 			}
 		}

@@ -50,10 +50,11 @@ func (n *Node) Settings(group protocol.ID) (Settings, error) {
 	name, topic, rules := r.name(), r.textOf(protocol.SettingTopic), r.textOf(protocol.SettingRules)
 	announce := r.valueOf(protocol.SettingAnnounce) != 0
 	slow := time.Duration(min(r.valueOf(protocol.SettingSlowMode), uint64(slowMost/time.Second))) * time.Second
+	retention, _ := r.current().Retention()
 	admission, history := called(admissions, r.valueOf(protocol.SettingAdmission)), called(histories, r.valueOf(protocol.SettingHistory))
 	return Settings{
 		Name: &name, Topic: &topic, Rules: &rules, Announce: &announce, SlowMode: &slow,
-		Admission: &admission, History: &history,
+		Admission: &admission, History: &history, Retention: &retention,
 	}, nil
 }
 
@@ -231,6 +232,12 @@ func (s *Settings) numbers() ([]protocol.Setting, error) {
 		}
 		add(protocol.SettingHistory, v)
 	}
+	if s.Retention != nil {
+		if d := *s.Retention; d != 0 && (d < protocol.MinRetention || d > protocol.MaxRetention) || d%time.Second != 0 {
+			return nil, fmt.Errorf("%w: retention of %s: whole seconds from %s to %s, or 0 for ever", ErrNotAllowed, d, protocol.MinRetention, protocol.MaxRetention)
+		}
+		add(protocol.SettingRetention, uint64(*s.Retention/time.Second))
+	}
 	return out, nil
 }
 
@@ -260,13 +267,20 @@ func setLine(s *protocol.Setting, text string) (kind, line string) {
 		return "set", "admission " + called(admissions, s.Value)
 	case protocol.SettingHistory:
 		return "set", "history " + called(histories, s.Value)
+	case protocol.SettingRetention:
+		if s.Value == 0 {
+			return "set", "retention off"
+		}
+		return "set", "retention " + shortDuration(s.Value)
 	}
 	return "set", fmt.Sprintf("setting %d to %d", s.Number, s.Value)
 }
 
-// shortDuration writes seconds as people do: 10s, 5m, 2h.
+// shortDuration writes seconds as people do: 10s, 5m, 2h, 90d.
 func shortDuration(seconds uint64) string {
 	switch {
+	case seconds%86400 == 0:
+		return fmt.Sprintf("%dd", seconds/86400)
 	case seconds%3600 == 0:
 		return fmt.Sprintf("%dh", seconds/3600)
 	case seconds%60 == 0:

@@ -38,6 +38,11 @@ type Message struct {
 	Rank   protocol.Rank // of who wrote it, now; NoRank of who is not in the group
 	// Unreadable says why there is no text: its key is not here, or it was erased.
 	Unreadable string
+	// Expires is when the message disappears or did; zero of one that does not.
+	Expires time.Time
+	// Gone says why the body is not kept: GoneExpired, GoneRetention, GoneSize; or
+	// nothing.
+	Gone string
 	// Hidden says why others do not see this message of one's own.
 	Hidden string
 	// Undone marks the line of an act that does not count: see [Node.Audit].
@@ -100,6 +105,7 @@ type GroupStatus struct {
 	Parked   int       // arrived before what they refer to, waiting
 	Renewed  bool      // this node is another device here than it was: its profile was copied, or its store put back
 	Doubts   []Member  // who is not, or not any more, the person that was verified
+	Kept     Kept      // how much of its messages is kept here
 	LastSync time.Time // when nothing was missing here that a member had; zero if never
 }
 

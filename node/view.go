@@ -177,8 +177,30 @@ func (r *room) line(e storage.Entry) (Message, bool) {
 		r.retraction(&m, by)
 		return m, true
 	}
+	if h.Exp != 0 {
+		m.Expires = time.Unix(int64(min(h.Exp, farAway)), 0)
+	}
+	if k := r.rules(); r.notKept(&m, k.gone(h)) {
+		return m, true
+	}
 	r.reveal(&m, e.Event)
 	return m, true
+}
+
+// farAway is a time that calendars still write, in Unix seconds: the end of 9999.
+const farAway = 253402300799
+
+// notKept says that and why there is no body any more. The caller holds mu.
+func (r *room) notKept(m *Message, why string) bool {
+	switch m.Gone = why; why {
+	case GoneExpired:
+		m.Unreadable = "disappeared"
+	case GoneRetention:
+		m.Unreadable = "not kept in this group any more"
+	case GoneSize:
+		m.Unreadable = "not kept here: there is a limit on this group's size"
+	}
+	return why != ""
 }
 
 // retraction says that a message was taken back, and by whom. The caller holds mu.

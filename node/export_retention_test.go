@@ -1,0 +1,49 @@
+package node
+
+import (
+	"context"
+
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+// SweepBodies erases what is due now.
+func (n *Node) SweepBodies(ctx context.Context, group protocol.ID) error {
+	r, _ := n.room(group)
+	if err := r.catchUp(ctx); err != nil {
+		return err
+	}
+	return r.sweepBodies(ctx)
+}
+
+// SaveDocket writes down what the docket and the shelves know.
+func (n *Node) SaveDocket(ctx context.Context, group protocol.ID) error {
+	r, _ := n.room(group)
+	if err := r.catchUp(ctx); err != nil {
+		return err
+	}
+	r.docket.mu.Lock()
+	defer r.docket.mu.Unlock()
+	return r.saveDocket(ctx)
+}
+
+// Shelves returns how many shelves a room has, and how many of them are on disk.
+func (n *Node) Shelves(ctx context.Context, group protocol.ID) (all, saved int, err error) {
+	r, _ := n.room(group)
+	err = r.catchUp(ctx)
+	return len(r.shelves.list), r.shelves.saved, err
+}
+
+// Digest is of what a node holds of a group.
+func (n *Node) Digest(group protocol.ID) protocol.ID {
+	r, _ := n.room(group)
+	tips, _ := r.digests()
+	return tips
+}
+
+// Misses returns of how many messages a node is to ask for the body.
+func (n *Node) Misses(group protocol.ID) int {
+	r, _ := n.room(group)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.bodiless)
+}
