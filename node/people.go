@@ -41,9 +41,11 @@ func (n *Node) describe(r *room) Group {
 	me, _ := r.current().Standing(r.me.Root())
 	_, left := r.leftBy(r.me.Root())
 	_, revoked := r.current().Revocation(r.me.Root(), r.me.Dev())
+	retention, _ := r.current().Retention()
 	return Group{
 		ID: r.group, Name: r.name(), Rank: me.Rank, Me: r.me.Root(),
 		Members: len(r.current().Members()), Online: online, Left: left && me.Rank == protocol.NoRank, Revoked: revoked,
+		Retention: retention,
 	}
 }
 

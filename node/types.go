@@ -16,6 +16,8 @@ type Group struct {
 	Online  int  // authenticated members connected now
 	Left    bool // this person went; the history is here to read
 	Revoked bool // this device was revoked; what it holds is here to read
+	// Retention is for how long the bodies of messages are kept; 0 is for ever.
+	Retention time.Duration
 }
 
 // Message is a line of a group's history: what somebody said, or a system line

@@ -23,8 +23,9 @@ func newChat(a *app) *cobra.Command {
 		Use:   "chat GROUP",
 		Short: "Chat line by line",
 		Long: `Chat prints the newest lines and then new ones as they arrive, and sends every line
-you type. The end of input (Ctrl-D) or /quit ends it, and /help says so. Every other
-line is a message, also one that begins with /; to say /quit itself, type //quit.`,
+you type. The end of input (Ctrl-D) or /quit ends it, and /help says so. /expire 1h TEXT
+sends a text that disappears (see send). Every other line is a message, also one that
+begins with /; to say /quit itself, type //quit.`,
 		Example: "  p2pchat chat \"Hiking club\"\n  p2pchat chat grp_abcdefgh",
 		Args:    args(1, 1, "GROUP"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -72,6 +73,9 @@ func (a *app) runChat(ctx context.Context, c *local.Client, g local.Group) error
 	}
 	for _, m := range history {
 		ch.lines.knowLine(m)
+	}
+	if !a.json {
+		a.noteRetention(g)
 	}
 	for _, m := range history {
 		if err := ch.lines.print(m); err != nil {
@@ -149,6 +153,7 @@ func (ch *chat) follow(ctx context.Context, cursor uint64) error {
 const (
 	quitCommand = "/quit"
 	helpCommand = "/help"
+	lifeCommand = "/expire"
 )
 
 // read sends what is typed, until the end of input.
@@ -173,11 +178,18 @@ func (ch *chat) read(ctx context.Context) error {
 
 // say sends a line. An error is shown and the chat goes on: the next line may work.
 func (ch *chat) say(ctx context.Context, line string) {
-	switch line {
-	case helpCommand:
-		ch.a.note("— every line is sent to %s; /quit or Ctrl-D ends, //quit says /quit", cleanName(ch.group.Name))
+	var life time.Duration
+	switch word, rest, _ := strings.Cut(line, " "); {
+	case line == helpCommand:
+		ch.a.note("— every line is sent to %s; /expire 1h TEXT sends one that disappears; /quit or Ctrl-D ends, //quit says /quit", cleanName(ch.group.Name))
 		return
-	case "/" + quitCommand, "/" + helpCommand:
+	case word == lifeCommand:
+		var err error
+		if life, line, err = parseLife(rest); err != nil {
+			ch.a.note("— not sent: %s; //expire says /expire", cleanText(err.Error()))
+			return
+		}
+	case line == "/"+quitCommand, line == "/"+helpCommand, word == "/"+lifeCommand:
 		line = line[1:]
 	}
 	if strings.TrimSpace(line) == "" {
@@ -185,13 +197,23 @@ func (ch *chat) say(ctx context.Context, line string) {
 	}
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
-	sent, err := sendText(ctx, ch.c, ch.group.ID, line)
+	sent, err := sendText(ctx, ch.c, ch.group.ID, line, life)
 	if err != nil {
 		ch.a.note("— not sent: %s", cleanText(err.Error()))
 		return
 	}
 	ch.undelivered = sent.Peers == 0
 	ch.sent[sent.ID] = true
+}
+
+// parseLife reads what follows /expire: for how long, and what.
+func parseLife(s string) (time.Duration, string, error) {
+	when, text, _ := strings.Cut(s, " ")
+	d, err := parseSpan(when)
+	if err == nil {
+		err = checkLife(span(d))
+	}
+	return d, text, err
 }
 
 // unprinted says whether a line that was sent has not come back yet.

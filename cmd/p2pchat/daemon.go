@@ -85,6 +85,12 @@ func statusText(s local.Status, self bool) string {
 		if out := outside(g.Group); out != "" {
 			fmt.Fprintf(&b, "\n  %s", out)
 		}
+		if g.Retention > 0 {
+			fmt.Fprintf(&b, "\n  %s", retained(g.Retention))
+		}
+		if g.Kept.Limit > 0 {
+			fmt.Fprintf(&b, "\n  %s", keptText(g.Kept))
+		}
 		for _, m := range g.Doubts {
 			fmt.Fprintf(&b, "\n  %s: %s", tagged(m.Person), doubt(m))
 		}

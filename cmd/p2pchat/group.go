@@ -18,7 +18,7 @@ func newGroup(a *app) *cobra.Command {
 		Use:   "group",
 		Short: "Create, list, show and change groups",
 	}
-	cmd.AddCommand(newGroupCreate(a), newGroupList(a), newGroupShow(a), newGroupSet(a), newGroupSuccessor(a),
+	cmd.AddCommand(newGroupCreate(a), newGroupList(a), newGroupShow(a), newGroupSet(a), newGroupKeep(a), newGroupSuccessor(a),
 		newGroupMove(a), newGroupPlan(a), newGroupCofound(a))
 	return cmd
 }
@@ -138,6 +138,7 @@ func role(g local.Group) string {
 type shown struct {
 	local.Group
 	Settings   local.Settings    `json:"settings"`
+	Kept       local.Kept        `json:"kept"`
 	Successors []local.Successor `json:"successors"`
 }
 
@@ -171,11 +172,18 @@ func (a *app) showGroup(ctx context.Context, c *local.Client, g local.Group) err
 	if err != nil {
 		return err
 	}
+	kept, err := c.Kept(ctx, g.ID)
+	if err != nil {
+		return err
+	}
 	text := describe(g, h) + settingsText(settings)
+	if kept.Limit > 0 {
+		text += "\nhere     " + keptText(kept)
+	}
 	for _, s := range successors {
 		text += "\nmove to  " + successorText(s)
 	}
-	return a.print(shown{g, settings, successors}, "%s", text)
+	return a.print(shown{g, settings, kept, successors}, "%s", text)
 }
 
 func describe(g local.Group, h local.Holder) string {

@@ -154,6 +154,9 @@ func (a *app) joined(ctx context.Context, c *local.Client, g local.Group, format
 	if err := a.print(g, format, cleanName(g.Name), g.ID); err != nil {
 		return err
 	}
+	if now, err := c.Group(ctx, g.ID); err == nil { // its settings may have come since
+		a.noteRetention(now)
+	}
 	a.note("next: p2pchat chat %s", typed(ctx, c, g))
 	return nil
 }

@@ -17,25 +17,33 @@ import (
 )
 
 func newSend(a *app) *cobra.Command {
-	return &cobra.Command{
+	var life span
+	cmd := &cobra.Command{
 		Use:   "send GROUP TEXT... | send GROUP -",
 		Short: "Send a message, or every line of stdin",
 		Long: `Send stores a message, sends it, and prints its id once it is safe on disk. With -
 it sends every line of stdin that is not empty; a line that is too long, or not
 UTF-8, is left out, named, and makes the exit code 1. Where nobody is online, the
-message is delivered when somebody is.`,
-		Example: "  p2pchat send \"Hiking club\" see you at nine\n  p2pchat send \"Hiking club\" -- -5 degrees tomorrow\n  ls | p2pchat send \"Hiking club\" -",
+message is delivered when somebody is.
+
+With --expire it disappears after that time, at the next whole minute: every member's
+program erases the text then, and who was away until then never gets it. Who means to
+can keep a copy, and whoever sees the sealed message sees when it expires.`,
+		Example: "  p2pchat send \"Hiking club\" see you at nine\n  p2pchat send \"Hiking club\" -- -5 degrees tomorrow\n  ls | p2pchat send \"Hiking club\" -\n  p2pchat send \"Hiking club\" --expire 1h the door code is 4711",
 		Args: func(cmd *cobra.Command, got []string) error {
 			return args(2, -1, []string{"GROUP", "TEXT", ""}[min(len(got), 2)])(cmd, got)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
+			if err := checkLife(life); err != nil {
+				return usagef(cmd, "--expire: %w", err)
+			}
 			return a.inGroup(ctx, "send", args[0], func(c *local.Client, g local.Group) error {
 				a.warnDoubts(ctx, c, g, nil)
 				if len(args) == 2 && args[1] == "-" {
-					return a.sendLines(ctx, c, g)
+					return a.sendLines(ctx, c, g, time.Duration(life))
 				}
-				sent, err := a.sendText(ctx, c, g.ID, strings.Join(args[1:], " "))
+				sent, err := a.sendText(ctx, c, g.ID, strings.Join(args[1:], " "), time.Duration(life))
 				if err != nil {
 					return explainText(ctx, c, g, err)
 				}
@@ -43,6 +51,16 @@ message is delivered when somebody is.`,
 			})
 		},
 	}
+	cmd.Flags().Var(&life, "expire", "have it disappear after this long, from 1m to 366d")
+	return cmd
+}
+
+// checkLife says whether a message may disappear after a while; 0 is never.
+func checkLife(life span) error {
+	if d := time.Duration(life); d != 0 && (d < protocol.MinExpiry || d > protocol.MaxExpiry) {
+		return fmt.Errorf("%s is not from 1m to %s", &life, new(span(protocol.MaxExpiry)))
+	}
+	return nil
 }
 
 // explainText says what to do about a text that is none.
@@ -57,22 +75,22 @@ func explainText(ctx context.Context, c *local.Client, g local.Group, err error)
 }
 
 // sendText sends one text verbatim and prints its id.
-func (a *app) sendText(ctx context.Context, c *local.Client, group, text string) (local.Sent, error) {
-	sent, err := sendText(ctx, c, group, text)
+func (a *app) sendText(ctx context.Context, c *local.Client, group, text string, life time.Duration) (local.Sent, error) {
+	sent, err := sendText(ctx, c, group, text, life)
 	if err != nil {
 		return sent, err
 	}
 	return sent, a.print(sent, "%s", sent.ID)
 }
 
-func sendText(ctx context.Context, c *local.Client, group, text string) (local.Sent, error) {
+func sendText(ctx context.Context, c *local.Client, group, text string, life time.Duration) (local.Sent, error) {
 	if err := checkUTF8(text); err != nil {
 		return local.Sent{}, err
 	}
 	if strings.TrimSpace(text) == "" {
 		return local.Sent{}, fmt.Errorf("%w: it is empty", protocol.ErrNotText)
 	}
-	return c.Send(ctx, group, text)
+	return c.Send(ctx, group, text, life)
 }
 
 // checkUTF8 refuses what JSON would silently change on its way to the holder.
@@ -85,7 +103,7 @@ func checkUTF8(text string) error {
 
 // sendLines sends stdin, a line a message. A line that is no message is left out
 // and named at the end.
-func (a *app) sendLines(ctx context.Context, c *local.Client, g local.Group) error {
+func (a *app) sendLines(ctx context.Context, c *local.Client, g local.Group, life time.Duration) error {
 	in := newLineReader(a.stdin)
 	var out outcome
 	for {
@@ -97,7 +115,7 @@ func (a *app) sendLines(ctx context.Context, c *local.Client, g local.Group) err
 			continue
 		case err == nil:
 			var sent local.Sent
-			if sent, err = a.sendText(ctx, c, g.ID, text); err == nil {
+			if sent, err = a.sendText(ctx, c, g.ID, text, life); err == nil {
 				out.sent, out.last = out.sent+1, sent
 				continue
 			}
@@ -221,6 +239,9 @@ With --json every line is an object:
 and these where they apply:
 
   unreadable    why there is no text
+  expires       when the text disappears, or did
+  gone          why it is not kept: expired, retention (of the group) or size (of what
+                this device keeps: group keep)
   target        whom a system line is about: name and key
   reason        why it was done, or a message removed
   undone        true: it does not count
@@ -304,6 +325,9 @@ func (a *app) lastLog(ctx context.Context, c *local.Client, g local.Group, t *tr
 	}
 	if o.count > 0 && len(out) > o.count {
 		out = out[len(out)-o.count:]
+	}
+	if !a.json {
+		a.noteRetention(g)
 	}
 	for _, m := range out {
 		if err := t.print(m); err != nil {

@@ -31,7 +31,10 @@ senior has restricted stays so until somebody as senior loosens it.
   slow-mode=SPAN|off             between two messages of a member, like 10s
   admission=open|invite|approve  nobody is asked; as each invitation says; a person
                                  says yes to everybody
-  history=all|since-join         what newcomers may read`,
+  history=all|since-join         what newcomers may read
+  retention=SPAN|off             messages older than that are kept by nobody, like 90d,
+                                 from 1h on. What is older already is hidden at once and
+                                 erased a week later: until then it can be undone`,
 		Example: "  p2pchat group set \"Hiking club\" topic=\"Saturday: the ridge\" slow-mode=10s\n  p2pchat group set \"Hiking club\" rules=@rules.txt",
 		Args: func(cmd *cobra.Command, got []string) error {
 			return args(2, -1, []string{"GROUP", "KEY=VALUE", ""}[min(len(got), 2)])(cmd, got)
@@ -101,12 +104,23 @@ func (a *app) parseSetting(out *local.Settings, key, value string) (err error) {
 		out.SlowMode, err = parseSlow(value)
 	case "admission":
 		out.Admission, err = &value, oneOf(value, "open", "invite", "approve")
+	case "retention":
+		out.Retention, err = parseRetention(value)
 	case "history":
 		out.History, err = &value, oneOf(value, "all", "since-join")
 	default:
-		return errors.New("there is no such setting; there are name, topic, rules, announcement, slow-mode, admission, history")
+		return errors.New("there is no such setting; there are name, topic, rules, announcement, slow-mode, admission, history, retention")
 	}
 	return err
+}
+
+// parseRetention reads for how many seconds messages are kept.
+func parseRetention(value string) (*int64, error) {
+	seconds, err := parseSlow(value)
+	if d := *seconds; err == nil && d != 0 && (d < int64(protocol.MinRetention/time.Second) || d > int64(protocol.MaxRetention/time.Second)) {
+		err = fmt.Errorf("%q is not from 1h to %s", value, new(span(protocol.MaxRetention)))
+	}
+	return seconds, err
 }
 
 func oneOf(value string, words ...string) error {
@@ -183,10 +197,25 @@ func settingsText(s local.Settings) string {
 			"all": "newcomers read everything", "since-join": "newcomers read what is sent after they join",
 		})+" (history)")
 	}
+	if s.Retention != nil && *s.Retention > 0 {
+		line("keeping", retained(*s.Retention)+" (retention)")
+	}
 	if s.Rules != nil && *s.Rules != "" {
 		line("rules", strings.ReplaceAll(cleanText(*s.Rules), "\n", indent))
 	}
 	return b.String()
+}
+
+// retained says what a group does not keep.
+func retained(seconds int64) string {
+	return "messages older than " + new(span(time.Duration(seconds)*time.Second)).String() + " are not kept in this group"
+}
+
+// noteRetention tells who reads a group what is not there.
+func (a *app) noteRetention(g local.Group) {
+	if g.Retention > 0 {
+		a.note("— %s", retained(g.Retention))
+	}
 }
 
 // inWords is a value in words, or as it is where this version knows none.

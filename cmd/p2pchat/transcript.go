@@ -19,6 +19,7 @@ type transcript struct {
 	names map[string]map[string]bool // clean name to the keys that claim it
 	day   string                     // of the line before
 	ids   bool                       // print the short id before a message
+	gone  string                     // why the text of the line before is not kept
 }
 
 // newTranscript starts with the names in the roster.
@@ -91,6 +92,14 @@ func (t *transcript) print(m local.Message) error {
 		return t.a.printJSON(m)
 	}
 	t.knowLine(m)
+	before := t.gone
+	if t.gone = m.Gone; m.Gone != "" && m.Gone != "expired" && !m.Retracted {
+		if m.Gone == before {
+			return nil // one line stands for all of them
+		}
+		_, err := fmt.Fprintf(t.out, "— messages that are %s\n", cleanName(m.Unreadable))
+		return err
+	}
 	at := m.Time.Local()
 	if date := at.Format(time.DateOnly); date != t.day {
 		t.day = date
@@ -123,10 +132,15 @@ func (t *transcript) message(m local.Message) string {
 	switch {
 	case m.Retracted:
 		return who + " [" + t.retracted(m) + "]"
+	case m.Gone == "expired":
+		return who + " [disappeared]"
 	case m.Unreadable != "":
 		return who + " [cannot be read: " + cleanName(m.Unreadable) + "]"
 	case m.Kind != "text":
 		who += " [" + cleanName(m.Kind) + "]"
+	}
+	if m.Expires != nil {
+		who += " [" + expiring(*m.Expires, time.Now()) + "]"
 	}
 	switch {
 	case m.Hidden != "":
@@ -137,6 +151,22 @@ func (t *transcript) message(m local.Message) string {
 		who += " [late]"
 	}
 	return who + ": " + strings.ReplaceAll(cleanText(m.Text), "\n", indent)
+}
+
+// expiring says when a message disappears: whole minutes are enough, or hours or days.
+func expiring(at, now time.Time) string {
+	left := at.Sub(now)
+	switch {
+	case left >= 2*day:
+		left = left.Truncate(day)
+	case left >= 2*time.Hour:
+		left = left.Truncate(time.Hour)
+	case left > time.Minute:
+		left = left.Truncate(time.Minute)
+	default:
+		return "expires in less than 1m"
+	}
+	return "expires in " + new(span(left)).String()
 }
 
 func (t *transcript) retracted(m local.Message) string {

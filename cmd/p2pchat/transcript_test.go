@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
 )
@@ -57,6 +61,9 @@ func TestMessageMarks(t *testing.T) {
 		{local.Message{From: bo, Retracted: true}, "Bo [taken back]"},
 		{local.Message{From: bo, Retracted: true, RetractedBy: &ana, Reason: "spam"}, "Bo [removed by Ana: spam]"},
 		{local.Message{From: bo, Retracted: true, RetractedBy: &ana, Reason: "x] hi"}, "Bo [removed by Ana: x) hi]"},
+		{local.Message{From: bo, Gone: "expired", Unreadable: "disappeared"}, "Bo [disappeared]"},
+		{local.Message{From: bo, Gone: "expired", Unreadable: "disappeared", Retracted: true}, "Bo [taken back]"},
+		{local.Message{From: bo, Expires: new(time.Now().Add(90*time.Minute + time.Second))}, "Bo [expires in 1h30m]: hi"},
 		{local.Message{From: local.Person{Name: "Bo [late]", Key: "usr_cccccccccccc"}}, "Bo (late) (usr_cccccccc): hi"},
 		{local.Message{From: local.Person{Name: "@Ana", Key: "usr_cccccccccccc"}}, "Ana (usr_cccccccc): hi"},
 		{local.Message{From: local.Person{Name: "+ @", Key: "usr_cccccccccccc"}}, "usr_cccccccc: hi"},
@@ -65,6 +72,49 @@ func TestMessageMarks(t *testing.T) {
 		if got := tr.line(c.m); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)
 		}
+	}
+}
+
+func TestExpiring(t *testing.T) {
+	now := time.Now()
+	for left, want := range map[time.Duration]string{
+		-time.Second: "expires in less than 1m", 59 * time.Second: "expires in less than 1m", 119 * time.Second: "expires in 1m",
+		5*time.Hour + 59*time.Minute: "expires in 5h", 50 * time.Hour: "expires in 2d", 400 * time.Hour: "expires in 16d",
+	} {
+		if got := expiring(now.Add(left), now); got != want {
+			t.Errorf("with %v left it says %q, not %q", left, got, want)
+		}
+	}
+}
+
+// Of a long past that is not kept one line is left, and one a kind.
+func TestWhatIsNotKeptIsOneLine(t *testing.T) {
+	var out bytes.Buffer
+	tr := newTranscript(&app{stdout: &out}, []local.Member{{Person: bo}})
+	line := func(gone, why string) local.Message {
+		return local.Message{Kind: "text", From: bo, Text: "hi", Time: time.Now(), Gone: gone, Unreadable: why}
+	}
+	for _, m := range []local.Message{
+		line("retention", "old"), line("retention", "old"), line("size", "too much"), line("size", "too much"),
+		line("expired", "disappeared"), line("expired", "disappeared"), line("", ""), line("size", "too much"),
+	} {
+		if err := tr.print(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, l := range strings.Split(strings.TrimSpace(out.String()), "\n") {
+		if _, after, ok := strings.Cut(l, ":"); ok {
+			l = after[3:]
+		}
+		got = append(got, l)
+	}
+	want := []string{
+		"— messages that are old", "— messages that are too much", "Bo [disappeared]", "Bo [disappeared]", "Bo: hi",
+		"— messages that are too much",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("printed %q", got)
 	}
 }
 

@@ -73,6 +73,8 @@ func settingText(number uint16, value uint64) (name, text string) {
 		return "history", map[uint64]string{
 			uint64(protocol.HistoryAll): "all", uint64(protocol.HistorySinceJoin): "since-join",
 		}[value]
+	case protocol.SettingRetention:
+		return "retention", retentionText(value)
 	}
 	return "setting " + strconv.Itoa(int(number)), strconv.FormatUint(value, 10)
 }
@@ -85,6 +87,15 @@ func slowText(d time.Duration) string {
 		return "off"
 	}
 	return d.String()
+}
+
+// retentionText is in whole days where that is what it is.
+func retentionText(seconds uint64) string {
+	const day = 24 * 60 * 60
+	if seconds != 0 && seconds%day == 0 {
+		return strconv.FormatUint(seconds/day, 10) + "d"
+	}
+	return slowText(time.Duration(min(seconds, maxRetention)) * time.Second)
 }
 
 // Deed asks to do something to a group, to one of its people or to an event.

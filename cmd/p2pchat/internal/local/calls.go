@@ -113,10 +113,10 @@ func (c *Client) Join(ctx context.Context, in Join) (Group, error) {
 // holder knows better than a deadline why it did not work.
 const answerTime = 2 * time.Second
 
-// Send stores and sends a text. ErrInterrupted means that it may or may not be
-// stored.
-func (c *Client) Send(ctx context.Context, group, text string) (Sent, error) {
-	return post[Sent](ctx, c, "/v1/send", false, NewMessage{Group: group, Text: text})
+// Send stores and sends a text, which disappears after life unless that is 0.
+// ErrInterrupted means that it may or may not be stored.
+func (c *Client) Send(ctx context.Context, group, text string, life time.Duration) (Sent, error) {
+	return post[Sent](ctx, c, "/v1/send", false, NewMessage{Group: group, Text: text, Life: life})
 }
 
 // Wait waits for members of a group, at most for a time.

@@ -89,6 +89,8 @@ func (s *server) moderation(mux *http.ServeMux) {
 	mux.HandleFunc("GET /v1/former", lines(s.getFormer))
 	mux.HandleFunc("GET /v1/settings", answer(s.getSettings))
 	mux.HandleFunc("POST /v1/settings", ask(s.postSettings))
+	mux.HandleFunc("GET /v1/kept", answer(s.getKept))
+	mux.HandleFunc("POST /v1/keep", ask(s.postKeep))
 	mux.HandleFunc("GET /v1/invites", lines(s.getInvites))
 	mux.HandleFunc("GET /v1/requests", lines(s.getRequests))
 	mux.HandleFunc("POST /v1/request/deny", ask(s.postDeny))
@@ -250,7 +252,7 @@ func (s *server) postSend(ctx context.Context, in NewMessage) (Sent, error) {
 	if err != nil {
 		return Sent{}, err
 	}
-	res, err := s.node.Send(ctx, id, in.Text)
+	res, err := s.node.SendFor(ctx, id, in.Text, in.Life)
 	return Sent{ID: res.ID.Text(protocol.EventPrefix), Group: id.Text(protocol.GroupPrefix), Peers: res.Peers}, err
 }
 

@@ -17,6 +17,7 @@ type Settings struct {
 	SlowMode     *int64  `json:"slow_mode,omitempty"`    // seconds between two messages of a member; 0 is off
 	Admission    *string `json:"admission,omitempty"`    // "open", "invite" or "approve"
 	History      *string `json:"history,omitempty"`      // "all" or "since-join": what newcomers read
+	Retention    *int64  `json:"retention,omitempty"`    // seconds that messages are kept; 0 is for ever
 }
 
 func newSettings(s node.Settings) Settings {
@@ -26,6 +27,10 @@ func newSettings(s node.Settings) Settings {
 	if s.SlowMode != nil {
 		seconds := int64(*s.SlowMode / time.Second)
 		out.SlowMode = &seconds
+	}
+	if s.Retention != nil {
+		seconds := int64(*s.Retention / time.Second)
+		out.Retention = &seconds
 	}
 	return out
 }
@@ -38,8 +43,15 @@ func (s Settings) node() node.Settings {
 		pause := time.Duration(*s.SlowMode) * time.Second
 		out.SlowMode = &pause
 	}
+	if s.Retention != nil {
+		d := time.Duration(min(max(*s.Retention, -1), maxRetention)) * time.Second
+		out.Retention = &d
+	}
 	return out
 }
+
+// maxRetention is more seconds than may be set, and few enough for a time.Duration.
+const maxRetention = 1 << 33
 
 // NewSettings asks to change settings.
 type NewSettings struct {

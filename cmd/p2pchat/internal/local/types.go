@@ -33,12 +33,15 @@ type Group struct {
 	Online  int    `json:"online"`
 	Left    bool   `json:"left,omitempty"`    // this person went; the history is here to read
 	Revoked bool   `json:"revoked,omitempty"` // this device was revoked
+	// Retention is for how many seconds messages are kept; 0 is for ever.
+	Retention int64 `json:"retention,omitempty"`
 }
 
 func newGroup(g node.Group) Group {
 	return Group{
 		ID: g.ID.Text(protocol.GroupPrefix), Name: g.Name, Role: g.Rank.String(),
 		Me: g.Me.Text(protocol.PersonPrefix), Members: g.Members, Online: g.Online, Left: g.Left, Revoked: g.Revoked,
+		Retention: int64(g.Retention / time.Second),
 	}
 }
 
@@ -64,6 +67,9 @@ type Message struct {
 	Text       string    `json:"text"`
 	Unreadable string    `json:"unreadable,omitempty"` // why there is no text
 
+	Expires *time.Time `json:"expires,omitempty"` // when it disappears, or did
+	Gone    string     `json:"gone,omitempty"`    // why its text is not kept: "expired", "retention" or "size"
+
 	Role        string  `json:"role"`                   // of who wrote it, now; none of who is not in the group
 	Target      *Person `json:"target,omitempty"`       // whom a system line is about, beside From
 	Reason      string  `json:"reason,omitempty"`       // of a system line or of who removed a message
@@ -75,12 +81,17 @@ type Message struct {
 }
 
 func newMessage(m node.Message) *Message {
-	return &Message{
+	out := &Message{
 		ID: m.ID.Text(protocol.EventPrefix), Group: m.Group.Text(protocol.GroupPrefix), Kind: m.Kind,
 		From: newPerson(m.From), Time: m.Time.UTC(), Cursor: m.Cursor, Text: m.Text, Unreadable: m.Unreadable,
 		Role: m.Rank.String(), Target: somebody(m.Target), Reason: m.Reason, Undone: m.Undone, Late: m.Late,
-		Retracted: m.Retracted, RetractedBy: somebody(m.RetractedBy), Hidden: m.Hidden,
+		Retracted: m.Retracted, RetractedBy: somebody(m.RetractedBy), Hidden: m.Hidden, Gone: m.Gone,
 	}
+	if !m.Expires.IsZero() {
+		at := m.Expires.UTC()
+		out.Expires = &at
+	}
+	return out
 }
 
 // System says whether a line is about the group itself: nobody said it.
@@ -161,6 +172,7 @@ type GroupStatus struct {
 	Parked   int        `json:"parked"`
 	Renewed  bool       `json:"renewed,omitempty"` // this is another device than it was: the profile was copied, or its store put back
 	Doubts   []Member   `json:"doubts,omitempty"`  // who is not, or not any more, the person that was verified
+	Kept     Kept       `json:"kept"`              // how much of its messages is kept here
 	LastSync *time.Time `json:"last_sync"`         // nil before the first
 }
 
@@ -170,7 +182,7 @@ func newStatus(s node.Status, h Holder) Status {
 		Holder: h, Groups: []GroupStatus{},
 	}
 	for _, g := range s.Groups {
-		gs := GroupStatus{Group: newGroup(g.Group), Events: g.Events, Forks: []Person{}, Parked: g.Parked, Renewed: g.Renewed}
+		gs := GroupStatus{Group: newGroup(g.Group), Events: g.Events, Forks: []Person{}, Parked: g.Parked, Renewed: g.Renewed, Kept: Kept(g.Kept)}
 		for _, m := range g.Doubts {
 			gs.Doubts = append(gs.Doubts, newMember(m))
 		}
@@ -233,6 +245,8 @@ type Join struct {
 type NewMessage struct {
 	Group string `json:"group"`
 	Text  string `json:"text"`
+	// Life is after how long it disappears; 0 is never.
+	Life time.Duration `json:"life,omitempty"`
 }
 
 // Sent says what became of a text: it is stored, and Peers members have it.
