@@ -300,6 +300,32 @@ func (r *room) takeSecrets(ctx context.Context, asked []wanted, got []protocol.E
 	return nil
 }
 
+// handedSecrets believes those of some secrets that their rekeys committed to and that
+// open more than is open here.
+func (r *room) handedSecrets(ctx context.Context, got []protocol.EpochSecret) error {
+	opened := 0
+	for _, s := range got {
+		r.mu.Lock()
+		better := r.keys.Betters(r.set, s)
+		r.mu.Unlock()
+		if !better {
+			continue
+		}
+		if err := r.saveSecret(ctx, s); err != nil {
+			return err
+		}
+		r.mu.Lock()
+		r.keys.Add(s)
+		r.openEpochs()
+		r.mu.Unlock()
+		opened++
+	}
+	if opened > 0 {
+		r.settle(intake{stored: opened, control: true})
+	}
+	return nil
+}
+
 // serveKeys is the holder's side of a key stream.
 func (n *Node) serveKeys(ctx context.Context, w *wire) error {
 	var place *peerState

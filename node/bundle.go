@@ -33,29 +33,66 @@ func (p *parcel) send(kind protocol.FrameKind, payload any) error {
 // are left to a sync.
 func (r *room) bundle(ctx context.Context) ([]byte, error) {
 	p := new(parcel)
-	out, nothing := &sender{wire: p, kind: protocol.FrameEvents}, new(holding)
-	r.mu.Lock()
-	mine := r.tips()
-	r.mu.Unlock()
-	if err := r.serveControl(out, nothing, nil); err != nil {
+	out := &sender{wire: p, kind: protocol.FrameEvents}
+	mine := r.told()
+	if err := r.packControl(out); err != nil {
 		return nil, err
 	}
-	if err := r.serveRecords(out, nothing); err != nil {
+	if err := r.packMessages(ctx, out, mine, 0); err != nil && !errors.Is(err, ErrTooLarge) {
 		return nil, err
-	}
-	for _, chain := range chainsOf(mine, protocol.Messages) {
-		err := r.serveChain(ctx, out, chain, nil)
-		if err == nil {
-			err = out.flush()
-		}
-		if errors.Is(err, ErrTooLarge) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
 	}
 	return protocol.AppendFrame(p.out, protocol.FrameDone, struct{}{}), nil
+}
+
+// told returns the ends of all chains, as [room.tips] does. What is packed is what leads
+// to them, and what those control events say that are packed after it was called.
+func (r *room) told() []protocol.Tip {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.tips()
+}
+
+// packControl packs all control events, and the records of members.
+func (r *room) packControl(out *sender) error {
+	nothing := new(holding)
+	if err := r.serveControl(out, nothing, nil); err != nil {
+		return err
+	}
+	return r.serveRecords(out, nothing)
+}
+
+// packMessages packs the messages that lead to some ends, each chain in its order, from a
+// time on.
+func (r *room) packMessages(ctx context.Context, out *sender, mine []protocol.Tip, since uint64) error {
+	for _, chain := range chainsOf(mine, protocol.Messages) {
+		seq, err := r.placeSince(ctx, chain, since)
+		if err != nil {
+			return err
+		}
+		if err := r.serveFrom(ctx, out, chain, seq); err != nil {
+			return err
+		}
+	}
+	return out.flush()
+}
+
+// placeSince returns the first place of a chain of messages that is not before a time.
+// Times ascend along a chain; where a clock went back, it is some such place.
+func (r *room) placeSince(ctx context.Context, chain []tip, since uint64) (uint64, error) {
+	from, to := uint64(1), chain[len(chain)-1].Seq+1 // tips ascend
+	for from < to && since > 0 {
+		mid := (from + to) / 2
+		page, err := r.log.Chain(ctx, chain[0].Dev, protocol.Messages, mid, 1)
+		if err := r.readable(err); err != nil {
+			return 0, err
+		}
+		if len(page) > 0 && page[0].Header().HLC < since {
+			from = page[0].Header().Seq + 1
+		} else {
+			to = mid
+		}
+	}
+	return from, nil
 }
 
 // bundle is what was packed, verified.
@@ -92,18 +129,9 @@ func readBundle(group protocol.ID, data []byte) (*bundle, error) {
 }
 
 func (b *bundle) takeRecords(f protocol.Frame) error {
-	var list protocol.Events
-	if err := f.Decode(protocol.FrameRecords, &list); err != nil {
-		return err
-	}
-	for _, wire := range list.List {
-		rec, err := protocol.VerifyRecord(b.group, wire)
-		if err != nil {
-			return err
-		}
-		b.records = append(b.records, rec)
-	}
-	return nil
+	records, refused, err := openRecords(b.group, f)
+	b.records = append(b.records, records...)
+	return errors.Join(err, refused)
 }
 
 func (b *bundle) takeEvents(f protocol.Frame) error {
@@ -124,6 +152,23 @@ func (b *bundle) takeEvents(f protocol.Frame) error {
 		}
 	}
 	return nil
+}
+
+// openRecords verifies a frame of records. refused is about those that do not verify.
+func openRecords(group protocol.ID, f protocol.Frame) (records []protocol.VerifiedRecord, refused, err error) {
+	var list protocol.Events
+	if err := f.Decode(protocol.FrameRecords, &list); err != nil {
+		return nil, nil, err
+	}
+	for _, wire := range list.List {
+		rec, err := protocol.VerifyRecord(group, wire)
+		if err != nil {
+			refused = errors.Join(refused, err)
+			continue
+		}
+		records = append(records, rec)
+	}
+	return records, refused, nil
 }
 
 // check says whether the control events confirm the welcome they came with: that its

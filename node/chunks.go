@@ -162,6 +162,37 @@ func (r *room) keepChunk(w wanted, id protocol.ID, data []byte) (place int, open
 	return place, opened
 }
 
+// putChunk keeps a chunk of a rekey on the disk, and opens what it has for this device.
+func (r *room) putChunk(ctx context.Context, w wanted, id protocol.ID, data []byte) error {
+	if err := r.n.store.Put(ctx, chunkSpace(r.group), id.Text(""), data); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.indexChunk(id, len(data))
+	_, opened := r.unwrap(w, data)
+	e := r.keys.Epoch(w.eid)
+	r.mu.Unlock()
+	if !opened {
+		return nil
+	}
+	r.settle(intake{stored: 1, control: true})
+	return r.saveSecret(ctx, protocol.EpochSecret{Epoch: w.eid, E: e.E})
+}
+
+// listed returns the rekeys that are here by the chunks that they list.
+func (r *room) listed() map[protocol.ID]wanted {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make(map[protocol.ID]wanted)
+	for _, id := range r.current().Rekeys() {
+		w := r.wantedOf(id)
+		for _, chunk := range w.rekey.Chunks {
+			out[chunk] = w
+		}
+	}
+	return out
+}
+
 // takeEarly takes in a chunk that came just before its rekey. The caller holds mu.
 func (r *room) takeEarly(rekey protocol.ID) {
 	w := r.wantedOf(rekey)

@@ -25,6 +25,8 @@ var (
 	ErrBadPlan        = protocol.ErrBadPlan
 	ErrBadLink        = protocol.ErrBadLink
 	ErrBadFile        = protocol.ErrBadFile
+	// ErrNotForYou says that nothing in this profile opens a bundle.
+	ErrNotForYou = errors.New("it is of a group that you are not in, for somebody else, or from after you were out; nothing here opens it")
 	// ErrNoAdmitter says that nobody who may admit was reached in time.
 	ErrNoAdmitter = errors.New("nobody who may admit was reachable")
 	// ErrRefused says that somebody who may admit said no.

@@ -15,11 +15,20 @@ import (
 // intake says what became of events that came in.
 type intake struct {
 	stored  int
+	known   int // were here already
 	refused int
+	unheard int             // of those refused: right, and not to be kept now
+	waits   []waiting       // of those handed in
 	gap     bool            // something waits for an event that is not here
 	again   bool            // that was refused as surplus, and is not any more
 	control bool            // the roster may have changed
 	commit  *storage.Commit // nil where nothing was stored
+}
+
+// waiting is an event that waits for another.
+type waiting struct {
+	event protocol.Verified
+	wait  protocol.ID
 }
 
 // append stores what was admitted. Where the log refuses, the room forgets that it
@@ -68,6 +77,7 @@ func (r *room) ingest(from peer.ID, events []protocol.Verified) intake {
 	if len(events) > 1 && in.commit != nil && in.commit.Failed() {
 		// The log refuses one of them, such as one more branch of a fork than it keeps,
 		// and with it all. One by one the others come in; what cites that one waits.
+		in = intake{known: in.known, gap: in.gap, again: in.again, control: in.control}
 		for _, v := range events {
 			one := r.takeIn(from, []protocol.Verified{v})
 			in.add(one)
@@ -78,16 +88,21 @@ func (r *room) ingest(from peer.ID, events []protocol.Verified) intake {
 
 // refuse counts what is refused of the events handed in: what waited here before is no
 // fault of theirs.
-func (in *intake) refuse(v protocol.Verified, events []protocol.Verified) {
+func (in *intake) refuse(v protocol.Verified, events []protocol.Verified, err error) {
 	if slices.ContainsFunc(events, func(e protocol.Verified) bool { return e.ID() == v.ID() }) {
 		in.refused++
+		if silenced(err) || errors.Is(err, errSurplus) {
+			in.unheard++
+		}
 	}
 }
 
 // add sums up; the last commit stands for those before it.
 func (in *intake) add(o intake) {
 	in.refused += o.refused
+	in.unheard += o.unheard
 	in.stored += o.stored
+	in.waits = append(in.waits, o.waits...)
 	in.gap = in.gap || o.gap
 	in.again = in.again || o.again
 	in.control = in.control || o.control
@@ -118,16 +133,18 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 		q.queue = q.queue[1:]
 		switch wait, err := r.admit(v, q.ahead); {
 		case errors.Is(err, errDuplicate):
+			in.known++
 		case silenced(err):
-			in.refuse(v, events)
+			in.refuse(v, events, err)
 			r.links.add(v, r.n.now())
 			q.queue = append(q.queue, r.parked.take(v.ID())...) // they may count
 		case err != nil:
-			in.refuse(v, events)
+			in.refuse(v, events, err)
 			r.n.log.Debug("event refused", "group", r.group.Text(protocol.GroupPrefix), "err", err)
 		case r.leadsOn(v, wait, q):
 		case !wait.IsZero():
 			in.gap = true
+			in.waits = append(in.waits, waiting{v, wait})
 			r.parked.add(from, wait, v, r.n.now())
 		default:
 			r.accept(v, q)

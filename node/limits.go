@@ -261,6 +261,13 @@ const (
 	progressEnded = 64
 	// bundleMost bounds the events that go with a welcome in a file, in bytes.
 	bundleMost = protocol.MaxWelcomeFile - protocol.MaxFrameSize
+	// importBatch and importBytes are how many events of a bundle are verified and stored
+	// in one go.
+	importBatch = 512
+	importBytes = 4 << 20
+	// importLate bounds the events of a bundle that wait and that are remembered, to say
+	// at its end which still do: some 10 MiB.
+	importLate = 65536
 	// reportsMost bounds the reports a group keeps a list of: more than moderators
 	// look through.
 	reportsMost = 1000

@@ -143,6 +143,11 @@ func (r *room) serveChain(ctx context.Context, out *sender, mine []tip, theirs [
 	if err != nil || seq == 0 {
 		return err
 	}
+	return r.serveFrom(ctx, out, mine, seq)
+}
+
+// serveFrom sends a chain from a place on.
+func (r *room) serveFrom(ctx context.Context, out *sender, mine []tip, seq uint64) error {
 	last := uint64(0) // what comes after the last that counts stays here
 	for _, t := range mine {
 		last = max(last, t.Seq)

@@ -31,6 +31,7 @@ const (
 	FrameChunks     FrameKind = 27 // keys, gossip: Events, of wrap chunks
 	FrameWant       FrameKind = 29 // keys: Want
 	FrameKeys       FrameKind = 31 // keys: sealed epoch secrets
+	FrameSecrets    FrameKind = 33 // bundle: BundleSecrets
 )
 
 // Frame is the unit of every p2pchat stream.

@@ -98,7 +98,7 @@ func FuzzFrame(f *testing.F) {
 			if got, err := ParseFrame(marshal(fr)); err != nil || got.Kind != fr.Kind || !bytes.Equal(got.Payload, fr.Payload) {
 				t.Fatalf("it encodes to another frame: %v", err)
 			}
-			for k := FrameHelloNonce; k <= FrameKeys; k++ {
+			for k := FrameHelloNonce; k <= FrameSecrets; k++ {
 				p := payloadOf(k)
 				if p == nil {
 					continue
@@ -194,6 +194,42 @@ func FuzzWelcomeFile(f *testing.F) {
 				t.Fatal("it encodes to other bytes")
 			}
 			_, _, _, _ = w.Open(Key{2}, box)
+		}
+	})
+}
+
+func FuzzBundleHead(f *testing.F) {
+	seeds(f, "bundle", "head")
+	prekey, err := DerivePrekey(secretOf("prekey"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, file := range [][]byte{data, append([]byte(bundleLine), data...)} {
+			h, err := ReadBundleHead(bytes.NewReader(file))
+			if err != nil {
+				continue
+			}
+			h.OpenPoint(ID{1}, secretOf("N"))
+			h.OpenBox(ID{1}, prekey)
+		}
+	})
+}
+
+// What is in a chunk is whatever a member sealed.
+func FuzzChunkFrames(f *testing.F) {
+	seeds(f, "bundle", "frames")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		list, err := ChunkFrames(data)
+		if err != nil {
+			return
+		}
+		size := 0
+		for _, frame := range list {
+			size += len(frame.Payload)
+		}
+		if size > len(data) {
+			t.Fatalf("%d bytes of frames in %d", size, len(data))
 		}
 	})
 }
@@ -306,7 +342,7 @@ func FuzzKeyAnswer(f *testing.F) {
 			t.Fatal(err)
 		}
 		list, err := OpenKeys(ID{1}, Key{2}, Key{3}, box, b)
-		if err == nil && !bytes.Equal(marshal(keyAnswer{list}), data) {
+		if err == nil && !bytes.Equal(marshal(EpochSecrets{list}), data) {
 			t.Fatal("it encodes to other bytes")
 		}
 	})

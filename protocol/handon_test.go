@@ -1,6 +1,9 @@
 package protocol
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 // Somebody who was not there when Eve was banned has rotated, and their epoch comes
 // last. After a leave the next epoch hands on where members meet, and never the place
@@ -32,4 +35,41 @@ func TestTheNextEpochMeetsWhereTheBannedDoNotKnow(t *testing.T) {
 	if _, ok := k.HandOn(Eval(w.set), w.hlc); ok {
 		t.Error("after a ban something is handed on")
 	}
+}
+
+// A bundle is not sealed by what anybody knows who has gone, in whichever way, and however
+// often it was handed on.
+func TestBundlesAreNotForWhoHasGone(t *testing.T) {
+	w := newWorld(t)
+	carl, eve := w.join("carl", Member), w.join("eve", Member)
+	k, _ := w.holder()
+	private := func(want ...Secret) {
+		t.Helper()
+		if got := k.Private(Eval(w.set), MaxBundlePoints); !slices.Equal(got, want) {
+			t.Errorf("%d secrets, not %d, or others", len(got), len(want))
+		}
+	}
+	first := w.begin(k, w.ana, "first")
+	second := w.begin(k, w.ana, "second", first)
+	private(secretOf("N second"), secretOf("N first"))
+	if got := k.Private(Eval(w.set), 1); !slices.Equal(got, []Secret{secretOf("N second")}) {
+		t.Error("the newest is not the first")
+	}
+	w.act(carl, KindLeave, &Leave{})
+	private()
+	again, rekey := w.rekey(w.ana, "third", second) // with the same N, as after a leave
+	rekey.Commit, rekey.SealedN = CommitN(w.group, secretOf("N second")), again.SealN(secretOf("N second"))
+	w.act(w.ana, KindRekey, rekey)
+	k.Add(EpochSecret{Epoch: again.ID, E: again.E})
+	k.Open(w.set)
+	if n, _ := k.Point(again.ID); n != secretOf("N second") {
+		t.Fatal("it is not handed on: the test shows nothing")
+	}
+	private()
+	w.begin(k, w.ana, "fourth", again)
+	private(secretOf("N fourth"))
+	w.act(w.ana, KindBan, &Denial{Target: eve.root()})
+	private()
+	w.begin(k, w.ana, "fifth")
+	private(secretOf("N fifth"))
 }

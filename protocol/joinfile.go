@@ -64,6 +64,8 @@ func parseFile(data []byte, head string, most int, to any) error {
 		return fmt.Errorf("%w: this is a request to join; the answer to it is asked for", ErrBadFile)
 	case bytes.HasPrefix(data, []byte(welcomeHead)) && !ok:
 		return fmt.Errorf("%w: this is the answer to a request to join; the request is asked for", ErrBadFile)
+	case bytes.HasPrefix(data, []byte(bundleLine)):
+		return fmt.Errorf("%w: this is a bundle, which members import", ErrBadFile)
 	case !ok:
 		return fmt.Errorf("%w: it does not begin with %q", ErrBadFile, head[:len(head)-1])
 	}

@@ -98,6 +98,14 @@ const (
 	// MaxWelcomeFile bounds the answer as a file, in bytes: it is read into memory as a
 	// whole. 10,000 control events are some 5 MiB.
 	MaxWelcomeFile = 8 << 20
+	// MaxBundlePoints bounds the rendezvous secrets by which a bundle opens: who missed
+	// more changes opens it by their prekey.
+	MaxBundlePoints = 8
+	// MaxBundleBoxes bounds the devices that a bundle is sealed to: a head of 1.4 MiB.
+	MaxBundleBoxes = 1 << 14
+	// MaxBundleChunks bounds the chunks of a bundle: a terabyte, and 2 MiB to remember
+	// which of them were read.
+	MaxBundleChunks = 1 << 24
 	// MaxFrameSize bounds one frame of any p2pchat stream.
 	MaxFrameSize = 64<<10 + 512
 	// MaxFrontier bounds the tips one sync frame lists, to fit MaxFrameSize.

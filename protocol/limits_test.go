@@ -17,6 +17,7 @@ func TestLimitsAreTheSpecifications(t *testing.T) {
 		"MaxWelcomeSecrets": MaxWelcomeSecrets, "MaxWelcomeAddrs": MaxWelcomeAddrs, "MaxFrameSize": MaxFrameSize, "MaxFrontier": MaxFrontier,
 		"MaxHelloTags": MaxHelloTags, "MaxExtensions": MaxExtensions, "MaxHLC": MaxHLC, "MaxSeq": MaxSeq,
 		"MaxRequestFile": MaxRequestFile, "MaxWelcomeFile": MaxWelcomeFile, "MaxQuestionSize": MaxQuestionSize, "MaxAnswerSize": MaxAnswerSize,
+		"MaxBundlePoints": MaxBundlePoints, "MaxBundleBoxes": MaxBundleBoxes, "MaxBundleChunks": MaxBundleChunks,
 		"MaxCrowd": MaxCrowd, "KeepCrowd": KeepCrowd, "MaxIdle": MaxIdle, "KeepIdle": KeepIdle, "MaxRevokes": MaxRevokes, "MaxSeated": MaxSeated,
 		"MaxClockSkew": uint64(MaxClockSkew.Milliseconds()),
 	}

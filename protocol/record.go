@@ -115,6 +115,13 @@ func (r Record) Prekey(now time.Time) ([]byte, bool) {
 	return r.Value, ok
 }
 
+// Kept returns the key of a prekey record whose private half its device still has, if it
+// was away: who wraps an epoch takes a fresher one, see [Record.Prekey].
+func (r Record) Kept(now time.Time) ([]byte, bool) {
+	ok := r.Type == RecordPrekey && r.Number <= PrekeyWeek(now)+1 && (r.Expiry == 0 || uint64(max(0, now.Unix())) <= r.Expiry)
+	return r.Value, ok
+}
+
 // Profile is how a device's owner wants to be called.
 type Profile struct {
 	Name string `cbor:"1,keyasint"`

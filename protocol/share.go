@@ -3,6 +3,8 @@ package protocol
 import (
 	"slices"
 	"time"
+
+	"github.com/p2pchat/p2pchat/protocol/authority"
 )
 
 // What somebody who holds a key may hand to whom: nobody gets more than their own place
@@ -75,4 +77,24 @@ func (k *Keyring) Welcome(r *Roster, root Key, now uint64, grace time.Duration) 
 		}
 	}
 	return list, choice.OK && len(list) > 0 && list[0].Epoch == choice.Epoch
+}
+
+// Private returns the newest rendezvous secrets, up to most, that nobody knows who has
+// gone: every rekey that carries one has seen everybody go.
+func (k *Keyring) Private(r *Roster, most int) []Secret {
+	gone := authority.Positions(slices.DeleteFunc(r.state.Endings(), func(i int32) bool { return !r.firm().has(i) }))
+	known := make(map[ID]bool) // the commitments to those that somebody knows
+	for _, i := range r.set.kinds[KindRekey] {
+		if r.state.Counts(i) && gone.Lacks(gone, r.set.graph.Past(i)) {
+			known[r.set.nodes[i].clear.(*Rekey).Commit] = true
+		}
+	}
+	var out []Secret
+	newest, _ := k.drawn(r)
+	for _, n := range newest {
+		if len(out) < most && !known[CommitN(k.group, n)] && !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	return out
 }

@@ -41,6 +41,8 @@ func payloadOf(k FrameKind) any {
 		return new(Events)
 	case FrameDone:
 		return new(struct{})
+	case FrameSecrets:
+		return new(BundleSecrets)
 	case FrameWant:
 		return new(Want)
 	case FrameKeys, FrameNearbyBox:
@@ -795,7 +797,7 @@ func (m *vectorMaker) answers() {
 		got, err := OpenKeys(group, asker, holder, box, data)
 		f := m.add(name, "keys", about).set("group", group).set("asker", asker).set("holder", holder).set("box_seed", secretOf("bob box")).set("box_key", box.Public()).set("answer", data)
 		if err == nil {
-			f.set("info", answerInfo(group, asker, holder)).set("plain", marshal(keyAnswer{got}))
+			f.set("info", answerInfo(group, asker, holder)).set("plain", marshal(EpochSecrets{got}))
 		}
 		f.expect(err)
 	}
@@ -971,6 +973,7 @@ func (m *vectorMaker) joining() {
 	w.must(err)
 	welcome("welcome-bad-empty", "A welcome without epochs and secrets.", w.group, again)
 	m.joinFiles(w, r, wel)
+	m.bundles(w.group)
 }
 
 // safety are numbers that two people compare.
@@ -1042,6 +1045,37 @@ func (m *vectorMaker) joinFiles(w *world, r JoinRequest, wel Welcome) {
 		f.Welcome, err = wel.Seal(w.group, r, w.ana.id.Signer())
 		w.must(err)
 	})
+}
+
+// bundles are the head of a file between members, and a chunk of it.
+func (m *vectorMaker) bundles(group ID) {
+	n, seed, key := secretOf("N"), secretOf("prekey"), fixed("bundle file")
+	prekey, err := DerivePrekey(seed)
+	m.w.must(err)
+	head, _, err := SealBundle(group, BundleReaders{Points: []Secret{n}, Prekeys: [][]byte{prekey.Public()}}, key)
+	m.w.must(err)
+	secret, err := NewSecret(fixed("bundle file")) // is drawn first
+	m.w.must(err)
+	salt := head[len(bundleLine):][:32]
+	write := func(name, about string, group ID, head []byte) *vector {
+		f := m.add(name, "bundle", about).set("group", group).set("N", n).set("prekey_seed", seed).set("head", head)
+		_, err := openBundleVector(f, group)
+		return f.expect(err)
+	}
+	frames := AppendFrame(nil, FrameEvents, Events{List: [][]byte{{1}}})
+	list := []EpochSecret{{Epoch: ID(secretOf("epoch")), E: secretOf("E")}}
+	k, opened := bundleKey(secret, group, salt), framesSecret(secret, salt)
+	chunk := sha256.Sum256(k.SealChunk(5, true, frames))
+	write("bundle", "The head of a bundle that opens by N, and by a prekey (sealing to it is random); the chunk that is its sixth and last, by SHA-256; and secrets in it.", group, head).
+		set("secret", secret).set("frames_secret", opened).set("chunks_key", chunksKey(opened, group, salt)).set("secrets_key", secretsKey(secret, group, salt)).
+		set("number", uint64(5)).set("frames", frames).set("chunk_sha256", chunk[:]).
+		set("secrets", marshal(EpochSecrets{list})).set("sealed_secrets", marshal(k.SealSecrets(0, list)))
+	write("bundle-bad-group", "For the members of another group.", ID{1}, head)
+	write("bundle-bad-cut", "Cut short.", group, head[:200])
+	write("bundle-bad-line", "Another first line.", group, append([]byte("p2pchat/2 bundle\n"), head[len(bundleLine):100]...))
+	shape := slices.Clone(head[:100])
+	shape[len(bundleLine)+32] = 9
+	write("bundle-bad-shape", "It claims 512 hybrid boxes.", group, shape)
 }
 
 // joinAnswers are to the question of a link.
@@ -1191,6 +1225,7 @@ func (m *vectorMaker) frames() {
 		{"want-bodies", "A request for messages whose bodies are missing.", FrameWant, Want{Group: id, Bodies: []ID{{4}, {5}}}},
 		{"want-chunks", "A request for a chunk alone.", FrameWant, Want{Group: id, Chunks: []ID{{1}}}},
 		{"keys", "Sealed epoch secrets, as a byte string.", FrameKeys, []byte{1, 2, 3}},
+		{"secrets", "Sealed epoch secrets in a bundle.", FrameSecrets, BundleSecrets{Number: 1, Box: []byte{1, 2, 3}}},
 		{"nearby-ask", "Asks who invites here.", FrameNearbyAsk, struct{}{}},
 		{"nearby-offer", "Who invites.", FrameNearbyOffer, NearbyOffer{Name: "Ana"}},
 		{"nearby-commit", "Asks to compare.", FrameNearbyCommit, NearbyCommit{Commit: id, Name: "Bo"}},

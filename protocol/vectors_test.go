@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"flag"
@@ -222,7 +223,7 @@ func TestVectorsAreCurrent(t *testing.T) {
 		}
 		made[v.name] = true
 		old, err := os.ReadFile(path)
-		sealed := v.get("type") == "wrap" || v.get("type") == "chunk" || v.get("type") == "report" || v.get("type") == "welcome" || v.get("type") == "welcome-file" || v.get("type") == "answer" || v.get("type") == "keys"
+		sealed := v.get("type") == "wrap" || v.get("type") == "chunk" || v.get("type") == "report" || v.get("type") == "welcome" || v.get("type") == "welcome-file" || v.get("type") == "answer" || v.get("type") == "keys" || v.get("type") == "bundle"
 		switch {
 		case err == nil && (sealed || bytes.Equal(old, v.file())):
 		case *update:
@@ -291,6 +292,7 @@ var vectorChecks = map[string]func(v *vector) error{
 		return err
 	},
 	"welcome-file": checkWelcomeFileVector,
+	"bundle":       checkBundleVector,
 	"welcome":      checkWelcomeVector,
 	"hello":        checkHelloVector,
 	"nearby":       checkNearbyVector,
@@ -619,7 +621,7 @@ func checkKeysVector(v *vector) error {
 	list, err := OpenKeys(v.b32("group"), v.b32("asker"), v.b32("holder"), box, v.bytes("answer"))
 	if err == nil {
 		v.want("info", answerInfo(v.b32("group"), v.b32("asker"), v.b32("holder")))
-		v.want("plain", marshal(keyAnswer{list}))
+		v.want("plain", marshal(EpochSecrets{list}))
 	}
 	return err
 }
@@ -806,6 +808,52 @@ func checkWelcomeFileVector(v *vector) error {
 	v.want("bundle_aad", bundleInfo(f.Group, f.Request))
 	v.want("frames", frames)
 	return nil
+}
+
+// openBundleVector opens a head in both ways.
+func openBundleVector(v *vector, group ID) (by [2]BundleKey, err error) {
+	prekey, err := DerivePrekey(v.b32("prekey_seed"))
+	if err != nil {
+		return by, err
+	}
+	h, err := ReadBundleHead(bytes.NewReader(v.bytes("head")))
+	if err != nil {
+		return by, err
+	}
+	point, ok := h.OpenPoint(group, v.b32("N"))
+	box, boxed := h.OpenBox(group, prekey)
+	if !ok || !boxed || h.Damaged {
+		return by, ErrSealBroken
+	}
+	return [2]BundleKey{point, box}, nil
+}
+
+func checkBundleVector(v *vector) error {
+	group := ID(v.b32("group"))
+	by, err := openBundleVector(v, group)
+	if err != nil {
+		return err
+	}
+	secret, salt := Secret(v.b32("secret")), v.bytes("head")[len(bundleLine):][:32]
+	opened := framesSecret(secret, salt)
+	v.want("frames_secret", opened)
+	v.want("chunks_key", chunksKey(opened, group, salt))
+	v.want("secrets_key", secretsKey(secret, group, salt))
+	for _, k := range by {
+		chunk := k.SealChunk(v.num("number"), true, v.bytes("frames"))
+		sum := sha256.Sum256(chunk)
+		v.want("chunk_sha256", sum[:])
+		if at, last, _, err := k.OpenChunk(0, chunk); err != nil || at != v.num("number") || !last {
+			return fmt.Errorf("the chunk opens as number %d, the last: %v; %w", at, last, err)
+		}
+	}
+	var sealed BundleSecrets
+	if err := unmarshal(v.bytes("sealed_secrets"), &sealed); err != nil {
+		return err
+	}
+	list, err := by[1].OpenSecrets(sealed)
+	v.want("secrets", marshal(EpochSecrets{list}))
+	return err
 }
 
 func checkHelloVector(v *vector) error {

@@ -253,8 +253,8 @@ func (p Prekey) Unwrap(w Row, hybrid bool, dev Key, group, eid ID, author Key, s
 // Format keeps the private keys out of output.
 func (Prekey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "redacted") }
 
-// keyAnswer is what a key request is answered with.
-type keyAnswer struct {
+// EpochSecrets are what a key request is answered with, and what a bundle hands over.
+type EpochSecrets struct {
 	Epochs []EpochSecret `cbor:"1,keyasint"`
 }
 
@@ -265,7 +265,7 @@ func answerInfo(group ID, asker, holder Key) []byte {
 // SealKeys seals epoch secrets to the key of a request. The devices are those that
 // the hello on the connection proved.
 func SealKeys(group ID, asker, holder Key, box []byte, list []EpochSecret) ([]byte, error) {
-	return sealBox(true, box, answerInfo(group, asker, holder), marshal(keyAnswer{list}))
+	return sealBox(true, box, answerInfo(group, asker, holder), marshal(EpochSecrets{list}))
 }
 
 // OpenKeys opens the answer to a key request. What it says is a claim: [NewEpoch]
@@ -275,7 +275,7 @@ func OpenKeys(group ID, asker, holder Key, key BoxKey, data []byte) ([]EpochSecr
 	if err != nil {
 		return nil, fmt.Errorf("key answer: %w", err)
 	}
-	var a keyAnswer
+	var a EpochSecrets
 	if err := unmarshal(plain, &a); err != nil {
 		return nil, fmt.Errorf("key answer: %w", err)
 	}
