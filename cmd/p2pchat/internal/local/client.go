@@ -156,6 +156,7 @@ func sleep(ctx context.Context) error {
 type question struct {
 	method, path string
 	body         []byte
+	stream       io.Reader // in place of body; it can be read once
 	// harmless says that asking twice does no harm.
 	harmless bool
 }
@@ -176,6 +177,8 @@ func (c *Client) do(ctx context.Context, q question) (*http.Response, error) {
 				return nil, err
 			}
 			continue
+		case asked && q.stream != nil:
+			return nil, ErrInterrupted
 		case errors.Is(err, ErrClosing), !asked, q.harmless:
 		default:
 			return nil, ErrInterrupted
@@ -191,13 +194,16 @@ func (c *Client) do(ctx context.Context, q question) (*http.Response, error) {
 // 9110 section 10.1.1), so a holder that closed with the connection still in its
 // queue has done nothing, and the next one can be asked.
 func (c *Client) once(ctx context.Context, q question) (resp *http.Response, asked bool, err error) {
-	body := &askedFor{Reader: bytes.NewReader(q.body)}
+	body, size := &askedFor{Reader: bytes.NewReader(q.body)}, int64(len(q.body))
+	if q.stream != nil {
+		body.Reader, size = q.stream, -1
+	}
 	req, err := http.NewRequestWithContext(ctx, q.method, "http://p2pchat"+q.path, nil)
 	if err != nil {
 		return nil, false, err
 	}
 	if q.method == http.MethodPost {
-		req.Body, req.ContentLength = io.NopCloser(body), int64(len(q.body))
+		req.Body, req.ContentLength = io.NopCloser(body), size
 		req.Header.Set("Expect", "100-continue")
 	}
 	resp, err = c.http.Do(req)

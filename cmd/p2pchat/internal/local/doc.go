@@ -26,6 +26,8 @@
 //	GET  /v1/devices?group=G                                      Device, one a line
 //	POST /v1/device/revoke  RevokeDevice                          Act
 //	GET  /v1/backup                     waits                     a stream; see node.Backup
+//	GET  /v1/export?group=G&for=P&since=T  waits                  a stream; behind it Export
+//	POST /v1/import    a stream         waits                     Import
 //
 // Requests and answers are JSON; the same types are what --json prints. An error
 // is a status other than 200 and an [apiError]. What waits is cut off when the

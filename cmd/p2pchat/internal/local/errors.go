@@ -52,6 +52,8 @@ func codes() []codeOf {
 		{"nearby-busy", node.ErrNearbyBusy},
 		{"nearby-now", node.ErrNearbyNow},
 		{"bad-file", node.ErrBadFile},
+		{"not-for-you", node.ErrNotForYou},
+		{"no-key", node.ErrNoKey},
 		{"bad-link", protocol.ErrBadLink},
 		{"bad-id", protocol.ErrBadID},
 		{"too-large", protocol.ErrTooLarge},

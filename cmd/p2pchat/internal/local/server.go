@@ -78,6 +78,7 @@ func (s *server) routes() http.Handler {
 	s.moderation(mux)
 	s.devices(mux)
 	s.joinFiles(mux)
+	s.bundles(mux)
 	s.verification(mux)
 	return mux
 }

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
+	"github.com/p2pchat/p2pchat/node"
+)
+
+// exported is what export prints.
+type exported struct {
+	File string `json:"file"`
+	local.Export
+}
+
+func newExport(a *app) *cobra.Command {
+	var who string
+	var since moment
+	cmd := &cobra.Command{
+		Use:   "export GROUP FILE",
+		Short: "Write what the group said into a file for members",
+		Long: `Export writes what the group has said into a sealed file that its members, and nobody
+else, read with import: for those who do not meet over a network. - is the standard output,
+for a pipe. With --for one member alone can open it; with --since it has only messages
+from a time on. It works while p2pchat daemon runs, and never replaces a file.`,
+		Example: "  p2pchat export \"Hiking club\" /media/stick/hiking.p2pchat\n  p2pchat export \"Hiking club\" week.p2pchat --since 7d --for Bo\n  p2pchat export \"Hiking club\" - | ssh hut p2pchat import -",
+		Args:    names("GROUP", "FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.runExport(cmd.Context(), args[0], args[1], who, time.Time(since))
+		},
+	}
+	cmd.Flags().StringVar(&who, "for", "", "only for this member: a `name` or key")
+	cmd.Flags().Var(&since, "since", "messages from this time on: 7d (ago), or a date and time")
+	return cmd
+}
+
+func (a *app) runExport(ctx context.Context, group, file, who string, since time.Time) error {
+	if file == "-" {
+		if isTerminal(a.stdout) {
+			return &nextError{errors.New("the file is not for a terminal"), "p2pchat export GROUP FILE, or the same into a pipe"}
+		}
+		return a.inGroup(ctx, "export", group, func(c *local.Client, g local.Group) error {
+			done, err := c.Export(ctx, a.stdout, g.ID, who, since)
+			if err == nil {
+				a.note("%s", exportText(done, "the standard output"))
+			}
+			return err
+		})
+	}
+	if _, err := os.Lstat(file); err == nil {
+		return fmt.Errorf("%s: %w", file, fs.ErrExist)
+	}
+	path0, err := filepath.Abs(file)
+	if err != nil {
+		return err
+	}
+	return a.inGroup(ctx, "export", group, func(c *local.Client, g local.Group) error {
+		done := exported{File: file}
+		err := profile.WriteNew(path0, func(w io.Writer) (err error) {
+			done.Export, err = c.Export(ctx, w, g.ID, who, since)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if err := a.print(done, "wrote %s", exportText(done.Export, file)); err != nil {
+			return err
+		}
+		a.note("next: p2pchat import %s, on their machine", path(filepath.Base(file)))
+		return nil
+	})
+}
+
+func exportText(e local.Export, file string) string {
+	readers := "every member can open it"
+	if e.For != nil {
+		readers = "only " + tagged(*e.For) + " can open it"
+	}
+	return fmt.Sprintf("%s: %s, %s; %s", file, many(e.Events, "event"), byteText(e.Bytes), readers)
+}
+
+// many counts things.
+func many(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// byteText is a length as people read it.
+func byteText(n int64) string {
+	switch {
+	case n < 1<<20:
+		return fmt.Sprintf("%d KiB", (n+1<<10-1)>>10)
+	case n < 1<<30:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+}
+
+// imported is what import prints.
+type imported struct {
+	local.Import
+	Name string `json:"name"` // the group's
+}
+
+func newImport(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "import FILE",
+		Short: "Read a file that a member wrote with export",
+		Long: `Import takes in what a file of export has and is not here yet. It checks everything as if it
+came over the network. Files may be read in any order, and again. - is the standard input.
+It exits with 1 where something was missing or damaged, and keeps what was whole.`,
+		Example: "  p2pchat import /media/stick/hiking.p2pchat",
+		Args:    names("FILE"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.runImport(cmd.Context(), args[0]) },
+	}
+}
+
+func (a *app) runImport(ctx context.Context, file string) error {
+	in, name := a.stdin, "the standard input"
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = f.Close() }()
+		in, name = f, file
+	}
+	return a.with(ctx, "import", false, func(c *local.Client) error {
+		done, err := c.Import(ctx, in)
+		if err != nil {
+			return importError(name, err)
+		}
+		g, err := c.Group(ctx, done.Group)
+		if err != nil {
+			return err
+		}
+		if err := a.print(imported{done, g.Name}, "%s: %s", cleanName(g.Name), importText(done)); err != nil {
+			return err
+		}
+		if done.Locked > 0 {
+			a.note("some messages cannot be read here yet: of %s the key is not in it; a member can hand it over: p2pchat export %s FILE --for YOU", many(done.Locked, "epoch"), typed(ctx, c, g))
+		}
+		return notWhole(name, done)
+	})
+}
+
+// importError says what to do about a file that cannot be read at all.
+func importError(file string, err error) error {
+	err = fmt.Errorf("%s: %w", file, err)
+	switch {
+	case errors.Is(err, node.ErrNotForYou):
+		return &nextError{err, "p2pchat export GROUP FILE of yours, for who made this one: then theirs can be for you; who is in no group yet joins: p2pchat join LINK --request-out FILE"}
+	case errors.Is(err, node.ErrBadFile):
+		return &nextError{err, "the same with a file that p2pchat export wrote, copied whole"}
+	case errors.Is(err, local.ErrInterrupted):
+		return &nextError{err, "the same again: what is here already does no harm"}
+	}
+	return err
+}
+
+func importText(done local.Import) string {
+	text := many(done.New, "new event") + fmt.Sprintf(", %d here before", done.Known)
+	if done.New+done.Known == 0 {
+		text = "nothing new"
+	}
+	if done.Unheard > 0 {
+		text += fmt.Sprintf(", %d left out, of people who may not speak", done.Unheard)
+	}
+	return text
+}
+
+// notWhole says what of a file is missing, if anything is.
+func notWhole(file string, done local.Import) error {
+	if done.Whole {
+		return nil
+	}
+	var what []string
+	next := "copy the file again, whole, and import it again"
+	if done.Damaged > 0 {
+		what = append(what, many(done.Damaged, "part")+" of it missing or damaged")
+	}
+	if done.CutShort {
+		what = append(what, "its end is missing")
+	}
+	if done.Trailing {
+		what = append(what, "more follows its end, and was not read")
+		next = "import one file at a time"
+	}
+	if done.Refused > 0 {
+		what = append(what, many(done.Refused, "event")+" refused: wrong, or for a newer p2pchat")
+		next = "another file, from somebody else"
+	}
+	for _, l := range done.Waiting {
+		of := ""
+		if l.From != nil {
+			of = " of " + tagged(*l.From)
+		}
+		what = append(what, many(l.Events, "event")+of+" not taken: what they follow is neither here nor in it")
+	}
+	if len(done.Waiting) > 0 && done.Damaged == 0 && !done.CutShort {
+		next = "import the file that came before it, then this one again"
+	}
+	return &nextError{fmt.Errorf("%s is not whole: %s; the rest is kept", file, strings.Join(what, "; ")), next}
+}
