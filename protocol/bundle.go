@@ -191,6 +191,8 @@ func ReadBundleHead(in io.Reader) (BundleHead, error) {
 		return h, fmt.Errorf("%w: it is cut short", ErrBadFile)
 	case err != nil && !cutShort(err):
 		return h, err
+	case bytes.HasPrefix([]byte(requestHead), line), bytes.HasPrefix([]byte(welcomeHead), line):
+		return h, fmt.Errorf("%w: by this file somebody joins; a bundle is asked for", ErrBadFile)
 	case string(line) != bundleLine:
 		return h, fmt.Errorf("%w: it does not begin with %q", ErrBadFile, bundleLine[:len(bundleLine)-1])
 	}

@@ -173,8 +173,8 @@ func importError(file string, err error) error {
 
 func importText(done local.Import) string {
 	text := many(done.New, "new event") + fmt.Sprintf(", %d here before", done.Known)
-	if done.New+done.Known == 0 {
-		text = "nothing new"
+	if done.New == 0 {
+		text = fmt.Sprintf("nothing new, %s here before", many(done.Known, "event"))
 	}
 	if done.Unheard > 0 {
 		text += fmt.Sprintf(", %d left out, of people who may not speak", done.Unheard)
