@@ -52,27 +52,28 @@ func (a *app) runExport(ctx context.Context, group, file, who string, since time
 		}
 		return a.inGroup(ctx, "export", group, func(c *local.Client, g local.Group) error {
 			done, err := c.Export(ctx, a.stdout, g.ID, who, since)
-			if err == nil {
-				a.note("%s", exportText(done, "the standard output"))
+			if err != nil {
+				return exportError(err)
 			}
-			return err
+			a.note("%s", exportText(done, "the standard output"))
+			return nil
 		})
 	}
 	if _, err := os.Lstat(file); err == nil {
 		return fmt.Errorf("%s: %w", file, fs.ErrExist)
 	}
-	path0, err := filepath.Abs(file)
+	place, err := filepath.Abs(file)
 	if err != nil {
 		return err
 	}
 	return a.inGroup(ctx, "export", group, func(c *local.Client, g local.Group) error {
 		done := exported{File: file}
-		err := profile.WriteNew(path0, func(w io.Writer) (err error) {
+		err := profile.WriteNew(place, func(w io.Writer) (err error) {
 			done.Export, err = c.Export(ctx, w, g.ID, who, since)
 			return err
 		})
 		if err != nil {
-			return err
+			return exportError(err)
 		}
 		if err := a.print(done, "wrote %s", exportText(done.Export, file)); err != nil {
 			return err
@@ -80,6 +81,14 @@ func (a *app) runExport(ctx context.Context, group, file, who string, since time
 		a.note("next: p2pchat import %s, on their machine", path(filepath.Base(file)))
 		return nil
 	})
+}
+
+// exportError says what to do where there is nobody to seal to.
+func exportError(err error) error {
+	if errors.Is(err, node.ErrNoKey) {
+		return &nextError{err, "p2pchat import FILE, with a file that they export; then the same again"}
+	}
+	return err
 }
 
 func exportText(e local.Export, file string) string {
