@@ -50,7 +50,7 @@ func BenchmarkCompare(b *testing.B) {
 			b.Run(c.name+"/"+dir.name, func(b *testing.B) {
 				var o outcome
 				for b.Loop() {
-					i, first, err := dir.begin(dir.asks, Item{}, Infinity, limit)
+					i, first, err := dir.begin(dir.asks, Item{}, Infinity(), limit)
 					if err != nil {
 						b.Fatal(err)
 					}

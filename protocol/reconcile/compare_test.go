@@ -130,7 +130,7 @@ func (d Difference) ids(set Set) ([]ID, error) {
 // compareAll has a compare itself with b and checks what comes out. The lists of a pair
 // are of the whole range.
 func compareAll(t *rapid.T, p pair, limit int) outcome {
-	i, first, err := Compare(p.a, Item{}, Infinity, limit)
+	i, first, err := Compare(p.a, Item{}, Infinity(), limit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestGivingFindsWhatTheOtherLacks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := drawPair(t, 600)
 		limit := rapid.SampledFrom([]int{MinMessage, 64 << 10, math.MaxInt}).Draw(t, "limit")
-		i, first, err := Give(p.a, Item{}, Infinity, limit)
+		i, first, err := Give(p.a, Item{}, Infinity(), limit)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +188,7 @@ func TestAWindow(t *testing.T) {
 			if n := rapid.IntRange(-2, len(all)-1).Draw(t, name); n >= 0 {
 				return all[n]
 			} else if n == -1 {
-				return Infinity
+				return Infinity()
 			}
 			return Item{}
 		}
@@ -219,7 +219,7 @@ func TestAWindow(t *testing.T) {
 func TestNothingIsToldOfNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	full, empty := NewVector(randomItems(r, 10_000, 1<<30)), NewVector(nil)
-	i, first, err := Give(full, Item{}, Infinity, 64<<10)
+	i, first, err := Give(full, Item{}, Infinity(), 64<<10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,13 +232,13 @@ func TestNothingIsToldOfNothing(t *testing.T) {
 		t.Fatalf("%d differences, then %x: %v", len(found.Have), next, err)
 	}
 	d := found.Have[0]
-	if d.From != (Item{}) || d.To != Infinity || d.Count != full.Len() || len(d.Except) > 0 {
+	if d.From != (Item{}) || d.To != Infinity() || d.Count != full.Len() || len(d.Except) > 0 {
 		t.Errorf("it is not the whole: %+v", d)
 	}
 	if len(first)+len(answer) > 600 {
 		t.Errorf("%d + %d bytes", len(first), len(answer))
 	}
-	if _, first, err := Give(empty, Item{}, Infinity, 64<<10); first != nil || err != nil {
+	if _, first, err := Give(empty, Item{}, Infinity(), 64<<10); first != nil || err != nil {
 		t.Errorf("who holds nothing asks %x: %v", first, err)
 	}
 }
@@ -248,7 +248,7 @@ func TestEqualSetsTakeOneRound(t *testing.T) {
 	items := randomItems(r, 10_000, 1<<40)
 	a, b := NewVector(items), NewVector(slices.Clone(items))
 	for _, begin := range []func(Set, Item, Item, int) (*Initiator, []byte, error){Give, Compare} {
-		i, first, err := begin(a, Item{}, Infinity, 64<<10)
+		i, first, err := begin(a, Item{}, Infinity(), 64<<10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -280,7 +280,7 @@ func TestExceptIsTheSetWithout(t *testing.T) {
 		if got.Len() != want.Len() {
 			t.Fatalf("%d items, not %d", got.Len(), want.Len())
 		}
-		for _, item := range append(out, append(all.items, Infinity, Item{})...) {
+		for _, item := range append(out, append(all.items, Infinity(), Item{})...) {
 			g, _ := got.Find(item)
 			w, _ := want.Find(item)
 			if g != w {

@@ -59,7 +59,7 @@ func TestBadMessages(t *testing.T) {
 		if _, err := Respond(set, c.msg, 64<<10); !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: Respond: %v", name, err)
 		}
-		i, _, err := Give(set, Item{}, Infinity, 64<<10)
+		i, _, err := Give(set, Item{}, Infinity(), 64<<10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +77,7 @@ func TestAnotherVersion(t *testing.T) {
 		t.Errorf("%x: %v", answer, err)
 	}
 	set := NewVector(randomItems(rand.New(rand.NewPCG(4, 4)), 100, 100))
-	i, _, err := Give(set, Item{}, Infinity, 64<<10)
+	i, _, err := Give(set, Item{}, Infinity(), 64<<10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestRangesThatNeverShrink(t *testing.T) {
 		},
 	}
 	for name, lie := range liars {
-		i, msg, err := Give(set, Item{}, Infinity, 64<<10)
+		i, msg, err := Give(set, Item{}, Infinity(), 64<<10)
 		for n := 0; err == nil && msg != nil; n++ {
 			if n > MaxRounds {
 				t.Fatalf("%s: %d rounds", name, n)
@@ -153,7 +153,7 @@ func TestRangesThatNeverShrink(t *testing.T) {
 // What it finds is right nevertheless.
 func TestTooManyRounds(t *testing.T) {
 	p := pairOf(rand.New(rand.NewPCG(7, 7)), 0, 9_000, 9_000, false)
-	i, msg, err := Give(p.a, Item{}, Infinity, MinMessage)
+	i, msg, err := Give(p.a, Item{}, Infinity(), MinMessage)
 	count := 0
 	for err == nil && msg != nil {
 		var answer []byte
@@ -207,7 +207,7 @@ func TestSetsThatFail(t *testing.T) {
 	for n := 0; !done; n++ {
 		left := n
 		a, b := broken{p.a, &left}, broken{p.b, &left}
-		i, first, err := Compare(a, Item{}, Infinity, MinMessage)
+		i, first, err := Compare(a, Item{}, Infinity(), MinMessage)
 		if err == nil {
 			_, err = run(i, first, a, func(msg []byte) ([]byte, error) { return Respond(b, msg, MinMessage) })
 		}
@@ -245,7 +245,7 @@ func FuzzNext(f *testing.F) {
 		f.Add(n, answer)
 	})
 	f.Fuzz(func(t *testing.T, after int, answer []byte) {
-		i, msg, err := Compare(p.a, Item{}, Infinity, MinMessage)
+		i, msg, err := Compare(p.a, Item{}, Infinity(), MinMessage)
 		for n := 0; n < after%len(answers) && msg != nil && err == nil; n++ {
 			msg, _, err = i.Next(p.a, answers[n])
 		}
@@ -269,7 +269,7 @@ func FuzzNext(f *testing.F) {
 
 // seedMessages lets a pair compare itself and tells what is said.
 func seedMessages(f *testing.F, p pair, tell func(n int, msg, answer []byte)) {
-	i, first, err := Compare(p.a, Item{}, Infinity, MinMessage)
+	i, first, err := Compare(p.a, Item{}, Infinity(), MinMessage)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -41,7 +41,7 @@ var limits = rapid.SampledFrom([]int{MinMessage, 2 * MinMessage, 64 << 10, math.
 func TestOurAnswersAreTheOracles(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := drawPair(t, 1500)
-		i, first, err := Compare(p.a, Item{}, Infinity, math.MaxInt)
+		i, first, err := Compare(p.a, Item{}, Infinity(), math.MaxInt)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +73,7 @@ func TestWeAskTheOracle(t *testing.T) {
 		p := drawPair(t, 1500)
 		limit := limits.Draw(t, "limit")
 		other := oracle(p.b, limit)
-		i, first, err := Compare(p.a, Item{}, Infinity, limits.Draw(t, "ours"))
+		i, first, err := Compare(p.a, Item{}, Infinity(), limits.Draw(t, "ours"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -54,7 +54,7 @@ func numbers(set Set, from, to bound) (lo, hi int, err error) {
 	if lo, err = set.Find(from.Item); err != nil {
 		return 0, 0, err
 	}
-	if to.Item == Infinity {
+	if to.Item == Infinity() {
 		return lo, set.Len(), nil
 	}
 	hi, err = set.Find(to.Item)
@@ -145,6 +145,6 @@ func (w *writer) rest(set Set) error {
 	if err != nil {
 		return err
 	}
-	w.fingerprint(bound{Item: Infinity}, f)
+	w.fingerprint(bound{Item: Infinity()}, f)
 	return nil
 }

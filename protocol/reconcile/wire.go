@@ -41,8 +41,8 @@ func FingerprintOf(set Set, from, to int) (Fingerprint, error) {
 	return Fingerprint(whole[:16]), nil
 }
 
-// Infinity is after every item.
-var Infinity = Item{Time: math.MaxUint64}
+// Infinity returns what is after every item.
+func Infinity() Item { return Item{Time: math.MaxUint64} }
 
 // bound is where a range ends and the next begins: an item, of whose id only the first
 // n bytes, which tell it from its predecessor, are on the wire. The others are 0.
@@ -185,7 +185,7 @@ func (r *reader) bound() (bound, error) {
 	if err != nil {
 		return bound{}, err
 	}
-	b := bound{Infinity, int(min(n, 1<<10))}
+	b := bound{Infinity(), int(min(n, 1<<10))}
 	if delta > 0 {
 		if b.Time = r.time + delta - 1; b.Time < r.time || b.Time == math.MaxUint64 {
 			return b, malformed("a time that is too large")
