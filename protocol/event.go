@@ -69,7 +69,7 @@ type wireEvent struct {
 // encode returns the header's bytes. Extensions take the slow way.
 func (h *Header) encode() []byte {
 	if len(h.Ext) == 0 {
-		return marshal(h)
+		return h.appendTo(make([]byte, 0, 384))
 	}
 	var m map[uint64]cbor.RawMessage
 	if err := decMode.Unmarshal(marshal(h), &m); err != nil {
@@ -82,16 +82,7 @@ func (h *Header) encode() []byte {
 // plain says whether an encoded header holds the fields of h and no others, by
 // counting: a CBOR map of up to 23 pairs says how many in its first byte.
 func (h *Header) plain(raw []byte) bool {
-	fields := byte(7) // v, kind, dev, chain, seq, hlc, body_len are always there
-	for _, there := range []bool{
-		h.Exp != 0, !h.Prev.IsZero(), len(h.Refs) > 0, !h.Auth.IsZero(), h.Epoch != EpochTag{}, h.Step != 0,
-		h.N != [16]byte{}, !h.BodyHash.IsZero(), !h.To.IsZero(),
-	} {
-		if there {
-			fields++
-		}
-	}
-	return len(raw) > 0 && raw[0] == 0xa0+fields
+	return len(raw) > 0 && raw[0] == cborMap+byte(h.fields())
 }
 
 // wire returns the header as it travels: without the body's hash if the body
@@ -106,7 +97,11 @@ func (e *Event) wire() []byte {
 
 // Encode returns the event's bytes for wire and disk.
 func (e *Event) Encode() []byte {
-	return marshal(wireEvent{Header: e.wire(), Sig: e.Sig, Body: e.Body, Sealed: e.Sealed})
+	header := e.wire()
+	out := make([]byte, 0, len(header)+len(e.Sig)+len(e.Body)+len(e.Sealed)+16)
+	out = append(appendHead(out, cborArray, 4), header...)
+	out = appendBytes(out, e.Sig[:])
+	return appendBytesOrNull(appendBytesOrNull(out, e.Body), e.Sealed)
 }
 
 // Erase drops the body and the sealed text. Chain, id and signature still hold.
@@ -142,7 +137,7 @@ func decodeHeader(raw []byte) (Header, error) {
 	if err := decMode.Unmarshal(raw, &h); err != nil {
 		return h, fmt.Errorf("header: %w: %v", ErrMalformed, err)
 	}
-	if bytes.Equal(marshal(&h), raw) {
+	if bytes.Equal(h.encode(), raw) {
 		return h, nil
 	}
 	var m, known map[uint64]cbor.RawMessage

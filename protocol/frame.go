@@ -31,7 +31,8 @@ const (
 	FrameChunks     FrameKind = 27 // keys, gossip: Events, of wrap chunks
 	FrameWant       FrameKind = 29 // keys: Want
 	FrameKeys       FrameKind = 31 // keys: sealed epoch secrets
-	FrameSecrets    FrameKind = 33 // bundle: BundleSecrets
+	FrameSecrets    FrameKind = 39 // bundle: BundleSecrets
+	FramePacked     FrameKind = 33 // sync: events, as Pack packs them
 )
 
 // Frame is the unit of every p2pchat stream.

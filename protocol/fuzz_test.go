@@ -423,3 +423,23 @@ func FuzzConsent(f *testing.F) {
 		}
 	})
 }
+
+func FuzzUnpack(f *testing.F) {
+	seeds(f, "pack", "pack")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := Unpack(ID{1}, data)
+		if err != nil {
+			return
+		}
+		var events []Verified
+		for _, u := range got {
+			if e, err := Decode(u.d.v.Wire()); u.err == nil && (err != nil || !bytes.Equal(e.Encode(), u.d.v.Wire())) {
+				t.Fatalf("it unpacks, and does not decode: %v", err)
+			}
+			events = append(events, u.d.v)
+		}
+		if !bytes.Equal(Pack(events), data) {
+			t.Fatal("it packs to other bytes")
+		}
+	})
+}

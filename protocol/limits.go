@@ -108,6 +108,11 @@ const (
 	MaxBundleChunks = 1 << 24
 	// MaxFrameSize bounds one frame of any p2pchat stream.
 	MaxFrameSize = 64<<10 + 512
+	// MaxPackSize bounds one pack of events in bytes: it fits a frame.
+	MaxPackSize = MaxFrameSize - 32
+	// MaxPacked bounds the events of one pack. An erased copy of a message is at least 116
+	// bytes and takes some 2 KiB of memory once it is unpacked.
+	MaxPacked = 1 << 10
 	// MaxFrontier bounds the tips one sync frame lists, to fit MaxFrameSize.
 	MaxFrontier = 780
 	// MaxHelloTags is the fixed count hello tags are padded to: how many groups

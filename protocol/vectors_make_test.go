@@ -45,7 +45,7 @@ func payloadOf(k FrameKind) any {
 		return new(BundleSecrets)
 	case FrameWant:
 		return new(Want)
-	case FrameKeys, FrameNearbyBox:
+	case FrameKeys, FramePacked, FrameNearbyBox:
 		return new([]byte)
 	case FrameNearbyAsk:
 		return new(struct{})
@@ -161,6 +161,7 @@ func makeVectors(t testing.TB) []*vector {
 	m.records()
 	m.frames()
 	m.signatures()
+	m.packs()
 	return m.out
 }
 
@@ -1226,6 +1227,7 @@ func (m *vectorMaker) frames() {
 		{"want-chunks", "A request for a chunk alone.", FrameWant, Want{Group: id, Chunks: []ID{{1}}}},
 		{"keys", "Sealed epoch secrets, as a byte string.", FrameKeys, []byte{1, 2, 3}},
 		{"secrets", "Sealed epoch secrets in a bundle.", FrameSecrets, BundleSecrets{Number: 1, Box: []byte{1, 2, 3}}},
+		{"packed", "A pack of events, as a byte string.", FramePacked, []byte{1, 2, 3}},
 		{"nearby-ask", "Asks who invites here.", FrameNearbyAsk, struct{}{}},
 		{"nearby-offer", "Who invites.", FrameNearbyOffer, NearbyOffer{Name: "Ana"}},
 		{"nearby-commit", "Asks to compare.", FrameNearbyCommit, NearbyCommit{Commit: id, Name: "Bo"}},

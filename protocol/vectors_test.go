@@ -326,6 +326,7 @@ var vectorChecks = map[string]func(v *vector) error{
 	},
 	"record":  checkRecordVector,
 	"frame":   checkFrameVector,
+	"pack":    checkPackVector,
 	"account": checkAccountVector,
 	"phrase": func(v *vector) error {
 		seed, err := ParsePhrase(v.get("phrase"))

@@ -93,19 +93,25 @@ func Verify(group ID, wire []byte) (Verified, error) {
 // VerifyBatch is Verify for many events at about a third of the cost of each. The
 // results are in the order of wires; where an error is not nil its event is zero.
 func VerifyBatch(group ID, wires [][]byte, random io.Reader) ([]Verified, []error) {
-	out := make([]Verified, len(wires))
-	errs := make([]error, len(wires))
-	batch := newSigBatch(len(wires))
-	at := make([]int, 0, len(wires))
+	list, errs := make([]decoded, len(wires)), make([]error, len(wires))
 	for i, wire := range wires {
-		d, err := decodeFor(group, wire)
-		if err != nil {
-			errs[i] = err
+		list[i], errs[i] = decodeFor(group, wire)
+	}
+	return verifyDecoded(list, errs, random)
+}
+
+// verifyDecoded checks the signatures of those without an error.
+func verifyDecoded(list []decoded, errs []error, random io.Reader) ([]Verified, []error) {
+	out := make([]Verified, len(list))
+	batch := newSigBatch(len(list))
+	at := make([]int, 0, len(list))
+	for i := range list {
+		if errs[i] != nil {
 			continue
 		}
-		out[i] = d.v
+		out[i] = list[i].v
 		at = append(at, i)
-		batch.add(d.v.event.Header.Dev, d.pre, d.v.event.Sig)
+		batch.add(out[i].event.Header.Dev, list[i].pre, out[i].event.Sig)
 	}
 	if len(at) == 0 {
 		return out, errs
