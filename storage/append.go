@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/p2pchat/p2pchat/protocol"
-	"github.com/p2pchat/p2pchat/protocol/reconcile"
 )
 
 var errEarlier = errors.New("an earlier write failed")
@@ -240,8 +239,7 @@ func (c *change) take(ctx context.Context, e Entry) error {
 	c.wanting += len(g.wants) - len(was.wants)
 	c.last, c.count = max(c.last, e.Cursor), c.count+1
 	c.ends = append(c.ends, len(c.writes))
-	it := element{reconcile.Item{Time: h.HLC, ID: e.Event.ID()}, e.Cursor}
-	c.after = append(c.after, after{position{c.last, c.count}, p.chainKey, g.held, it})
+	c.after = append(c.after, after{position{c.last, c.count}, p.chainKey, g.held, elementOf(e)})
 	switch {
 	case g.bridge && g.back:
 		return c.bridge(ctx, e)

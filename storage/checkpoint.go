@@ -16,9 +16,11 @@ type checkpoint struct {
 	Cursor uint64      `cbor:"2,keyasint"`
 	Count  uint64      `cbor:"3,keyasint"`
 	Chains []chainMark `cbor:"4,keyasint"`
+	Tree   *treeMark   `cbor:"5,keyasint,omitempty"` // nil where it has to be made from the log
 
 	room *Room
 	key  string
+	tree *tree
 	lost bool // there was one, and it cannot be read
 }
 
@@ -48,27 +50,45 @@ func decodeCheckpoint(key string, b []byte) (*checkpoint, error) {
 	return c, nil
 }
 
-// checkpoint describes what is committed. The caller holds mu.
-func (r *Room) checkpoint() *checkpoint {
-	c := &checkpoint{Group: r.group, Cursor: r.committed.cursor, Count: r.committed.count, room: r, key: r.keys.checkpoint()}
+// checkpoint describes what is committed, and what has to be on disk before it is
+// written. The caller holds mu.
+func (r *Room) checkpoint() (c *checkpoint, pages []write) {
+	c = &checkpoint{Group: r.group, Cursor: r.committed.cursor, Count: r.committed.count, room: r, key: r.keys.checkpoint()}
 	for k, h := range r.durable {
 		c.Chains = append(c.Chains, chainMark{k.dev, k.chain, h.tips, h.holes, h.wants, h.back})
 	}
-	return c
+	if !r.tree.lost {
+		pages = r.tree.flush()
+	}
+	c.tree, c.Tree = r.tree, r.tree.checkpoint()
+	return c, pages
 }
 
-// dueCheckpoint returns what the next batch should write down, nil if nothing. Not
-// while a display change waits: opening would not know that it has to be redone.
-func (r *Room) dueCheckpoint() *checkpoint {
+// dueCheckpoint returns what the next batch should write down: pages of the tree, and
+// with the batch after those the checkpoint that refers to them, which it returns when
+// it is written. Not while a display change waits: opening would not know that it has
+// to be redone.
+func (r *Room) dueCheckpoint() (c *checkpoint, writes []write) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	due := !r.exists ||
-		r.committed.cursor-r.mark >= max(checkpointEvents, uint64(4*len(r.durable))) ||
-		r.sinceMark > checkpointBytes
-	if !due || r.lowering > 0 {
-		return nil
+	if c = r.frozen; c == nil {
+		if !r.due() || r.lowering > 0 {
+			return nil, nil
+		}
+		var pages []write
+		if c, pages = r.checkpoint(); len(pages) > 0 {
+			r.frozen = c
+			return nil, pages
+		}
 	}
-	return r.checkpoint()
+	r.frozen = nil
+	return c, []write{c.write()}
+}
+
+// due says whether it is time for a checkpoint.
+func (r *Room) due() bool {
+	return !r.exists || r.sinceMark > checkpointBytes || r.tree.due() ||
+		r.committed.cursor-r.mark >= max(checkpointEvents, uint64(4*len(r.durable)))
 }
 
 // marked notes that a checkpoint is durable.
@@ -81,21 +101,16 @@ func (r *Room) marked(c *checkpoint) {
 		r.swept = append(r.swept, write{key: r.keys.opening(r.openings[n]), del: true})
 	}
 	r.openings = r.openings[n:]
+	if c.Tree != nil && c.tree == r.tree && r.views == 0 { // or somebody may need them still
+		r.sweepPages(c.Tree.Old)
+		r.tree.old = r.tree.old[len(c.Tree.Old):]
+	}
 }
 
-// finalCheckpoints lets the next open begin where this one ended. One that fails
-// costs the next open some reading, nothing else.
-func (s *Store) finalCheckpoints() {
-	for _, r := range s.rooms {
-		r.mu.Lock()
-		var c *checkpoint
-		if r.broken == nil && r.lowering == 0 && r.committed.cursor > r.mark {
-			c = r.checkpoint()
-		}
-		r.mu.Unlock()
-		if c != nil && s.write([]write{c.write()}) == nil {
-			r.marked(c)
-		}
+// sweepPages deletes pages with the next batch. The caller holds mu.
+func (r *Room) sweepPages(old []uint64) {
+	for _, n := range old {
+		r.swept = append(r.swept, write{key: r.keys.page(n), del: true})
 	}
 }
 
@@ -106,4 +121,21 @@ func (r *Room) sweep() []write {
 	list := r.swept
 	r.swept = nil
 	return list
+}
+
+// finalCheckpoints lets the next open begin where this one ended. One that fails
+// costs the next open some reading, nothing else.
+func (s *Store) finalCheckpoints() {
+	for _, r := range s.rooms {
+		r.mu.Lock()
+		var c *checkpoint
+		var pages []write
+		if r.broken == nil && r.lowering == 0 && r.committed.cursor > r.mark {
+			c, pages = r.checkpoint()
+		}
+		r.mu.Unlock()
+		if c != nil && s.write(pages) == nil && s.write([]write{c.write()}, r.sweep()) == nil {
+			r.marked(c)
+		}
+	}
 }

@@ -182,11 +182,11 @@ func (s *Store) commit(items []*item) {
 		writes = append(writes, it.writes)
 	}
 	for r := range touched {
-		if c := r.dueCheckpoint(); c != nil {
+		c, due := r.dueCheckpoint()
+		if c != nil {
 			marks = append(marks, c)
-			writes = append(writes, []write{c.write()})
 		}
-		writes = append(writes, r.sweep())
+		writes = append(writes, due, r.sweep())
 	}
 	err := s.write(writes...)
 	s.settle(live, touched, marks, err)

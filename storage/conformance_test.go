@@ -55,6 +55,7 @@ func TestConformance(t *testing.T) {
 		{"newest first", testNewestFirst},
 		{"too many holes", testTooManyHoles},
 		{"between", testBetween},
+		{"damaged tree", testDamagedTree},
 		{"precedes", testPrecedes},
 		{"precedes and holes", testPrecedesHoles},
 		{"precedes in trees", testPrecedesTrees},

@@ -129,6 +129,13 @@ func (k keys) opening(cursor uint64) string {
 
 func (k keys) parseOpening(key string) (cursor uint64, ok bool) { return k.parseCursor('w', key) }
 
+// page is the key of a page of the tree.
+func (k keys) page(n uint64) string {
+	return string(appendOrdinal(k.start('o', 8), n))
+}
+
+func (k keys) parsePage(key string) (n uint64, ok bool) { return k.parseCursor('o', key) }
+
 func (k keys) parseMark(key string) (cursor uint64, ok bool) { return k.parseCursor('t', key) }
 
 // parseCursor reads a key that is a cursor in a space.

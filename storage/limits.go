@@ -56,6 +56,15 @@ const (
 	maxLeaf = 256
 	// maxParts bounds the parts of an inner node.
 	maxParts = 96
+	// maxDirty bounds the nodes of a tree that are not on disk, some 12 kB each; it is
+	// reached where old messages come scattered over a long history.
+	maxDirty = 256
+	// maxPages bounds the nodes that a store keeps of what is on disk: the newest
+	// messages of several groups, or the one that is being compared.
+	maxPages = 192
+	// maxGrown is how many messages are put into the tree at once when it is made from
+	// the log.
+	maxGrown = 4096
 
 	// markEvery is how far apart marks of arrival are: near enough for "an hour ago",
 	// and 288 of them a day at most.

@@ -25,7 +25,7 @@ func (r *Room) loadLocked(ctx context.Context) error {
 		err = r.loadMarks(ctx)
 	}
 	if err != nil {
-		r.broken = err
+		r.broken, r.tree.lost = err, true
 		return err
 	}
 	r.broken = nil
@@ -44,7 +44,10 @@ func (r *Room) rebuild(ctx context.Context) error {
 	}
 	r.last, r.count, r.mark = c.Cursor, c.Count, c.Cursor
 	r.overlay, r.lowering, r.sinceMark = make(map[string]staged), 0, 0
-	r.tree, r.arrivals = &tree{room: r}, nil
+	r.frozen, r.arrivals = nil, nil
+	if r.tree, err = r.openTree(ctx, c.Tree); err != nil {
+		return err
+	}
 	if err := r.loadOpenings(ctx); err != nil {
 		return err
 	}
@@ -52,10 +55,9 @@ func (r *Room) rebuild(ctx context.Context) error {
 	for _, m := range c.Chains {
 		r.chains[chainKey{m.Dev, m.Chain}] = held{m.Tips, m.Holes, m.Wants, m.Back}
 	}
-	if err := r.replant(ctx, c.Cursor); err != nil {
-		return err
+	if c.Tree != nil {
+		r.sweepPages(c.Tree.Old)
 	}
-	r.plant()
 	end, err := r.logEnd(ctx)
 	if err != nil || end <= c.Cursor {
 		return err
@@ -64,13 +66,27 @@ func (r *Room) rebuild(ctx context.Context) error {
 		return fmt.Errorf("repair: %w", err)
 	}
 	r.committed, r.durable = position{r.last, r.count}, r.chains
-	c = r.checkpoint()
-	if err := r.store.write([]write{c.write()}); err != nil {
+	return r.settleDown()
+}
+
+// settleDown writes down where the room stands after a repair. The caller holds mu.
+func (r *Room) settleDown() error {
+	c, pages := r.checkpoint()
+	err := r.store.write(pages)
+	if err == nil {
+		r.tree.flushed()
+		err = r.store.write([]write{c.write()}, r.swept)
+	}
+	if err != nil {
 		return fmt.Errorf("repair: %w", err)
 	}
+	r.swept = nil
 	r.exists, r.mark = true, c.Cursor
 	return nil
 }
+
+// empty is where a room begins.
+func empty() *checkpoint { return &checkpoint{Tree: &treeMark{Next: 1}} }
 
 // readCheckpoint returns an empty checkpoint where there is none, or none that can
 // be read: the log holds everything it says.
@@ -78,14 +94,16 @@ func (r *Room) readCheckpoint(ctx context.Context) (*checkpoint, error) {
 	key := r.keys.checkpoint()
 	b, err := r.store.get(ctx, key)
 	if errors.Is(err, ErrNotFound) {
-		return new(checkpoint), nil
+		return empty(), nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	c, err := decodeCheckpoint(key, b)
 	if err != nil {
-		return &checkpoint{lost: true}, nil
+		c = empty()
+		c.lost = true
+		return c, nil
 	}
 	if c.Group != r.group {
 		return nil, fmt.Errorf("%s: %w: it is another group's", key, ErrDamaged)
@@ -207,6 +225,12 @@ func (p *replay) flush(ctx context.Context) error {
 		r.arrivals = append(r.arrivals, progressOf(c.after).elements...)
 	}
 	r.plant()
+	if r.tree.due() {
+		if err := r.store.write(r.tree.flush()); err != nil {
+			return err
+		}
+		r.tree.flushed()
+	}
 	p.tail, p.size = p.tail[:0], 0
 	return nil
 }

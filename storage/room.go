@@ -42,15 +42,17 @@ type Room struct {
 	committed position
 	durable   map[chainKey]held
 	tree      *tree
+	views     int           // that are looked at
 	arrivals  []element     // committed, and not in the tree yet
 	changed   chan struct{} // closed at the next commit
 
 	// What the committer needs for checkpoints.
-	exists    bool    // a checkpoint is on disk
-	mark      uint64  // the cursor it speaks of
-	sinceMark int     // bytes written since
-	swept     []write // deletes of what the checkpoint made superfluous
-	lowering  int     // display changes that are queued
+	exists    bool        // a checkpoint is on disk
+	mark      uint64      // the cursor it speaks of
+	sinceMark int         // bytes written since
+	swept     []write     // deletes of what the checkpoint made superfluous
+	frozen    *checkpoint // its pages are on disk, and the next batch writes it
+	lowering  int         // display changes that are queued
 }
 
 // position is how far a log has come.
@@ -98,7 +100,9 @@ type progress struct {
 }
 
 func newRoom(s *Store, group protocol.ID) *Room {
-	return &Room{store: s, group: group, keys: newKeys(group), changed: make(chan struct{})}
+	r := &Room{store: s, group: group, keys: newKeys(group), changed: make(chan struct{})}
+	r.tree = &tree{room: r, lost: true}
+	return r
 }
 
 // Group returns the group whose room it is.
@@ -255,6 +259,7 @@ func (r *Room) announce() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.plant()
+	r.tree.flushed()
 	close(r.changed)
 	r.changed = make(chan struct{})
 }

@@ -3,8 +3,11 @@ package storage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sort"
+
+	"github.com/ipfs/go-datastore/query"
 
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/protocol/reconcile"
@@ -45,6 +48,10 @@ func (r *Room) Between(ctx context.Context, from, to reconcile.Item, n int, newe
 	if err != nil {
 		return nil, err
 	}
+	if err := r.store.begin(); err != nil {
+		return nil, err
+	}
+	defer r.store.end()
 	return r.entries(ctx, cursors)
 }
 
@@ -68,26 +75,61 @@ func (r *Room) Has(ctx context.Context, id protocol.ID) (bool, error) {
 	return err == nil, err
 }
 
+// look calls visit with the tree as it is. Where that turns out to be damaged, visit
+// sees an error, and the next look makes it from the log.
 func (r *Room) look(ctx context.Context, visit func(*view) error) error {
-	if err := r.store.begin(); err != nil {
+	v, err := r.beginLook(ctx)
+	if err != nil {
 		return err
+	}
+	defer r.endLook(v)
+	return visit(v)
+}
+
+func (r *Room) beginLook(ctx context.Context) (*view, error) {
+	if err := r.store.begin(); err != nil {
+		return nil, err
 	}
 	defer r.store.end()
 	r.mu.Lock()
-	v := r.tree.look(ctx)
-	r.mu.Unlock()
-	return visit(v)
+	defer r.mu.Unlock()
+	if r.tree.lost {
+		if err := r.replant(ctx); err != nil {
+			return nil, fmt.Errorf("make the tree of messages again: %w", err)
+		}
+	}
+	r.views++
+	return r.tree.look(ctx), nil
+}
+
+func (r *Room) endLook(v *view) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.views--
+	if v.damaged {
+		v.tree.lost = true
+	}
 }
 
 // view is a tree as it was at a moment: a reconcile.Set.
 type view struct {
-	ctx  context.Context // of the one call it serves
-	room *Room
-	root part
+	ctx     context.Context // of the one call it serves
+	tree    *tree
+	root    part
+	damaged bool
 }
 
-// load returns the node behind a part.
-func (v *view) load(p part) (*node, error) { return v.room.tree.load(v.ctx, p) }
+// load returns the node behind a part. Only here is the store used: visit may call
+// whatever it likes.
+func (v *view) load(p part) (*node, error) {
+	if err := v.tree.room.store.begin(); err != nil {
+		return nil, err
+	}
+	defer v.tree.room.store.end()
+	n, err := v.tree.load(v.ctx, p)
+	v.damaged = v.damaged || errors.Is(err, ErrDamaged)
+	return n, err
+}
 
 // Len returns how many items there are.
 func (v *view) Len() int { return v.root.count }
@@ -199,22 +241,59 @@ func ascending(batch []element) []element {
 
 // plant puts what was committed into the tree. The caller holds mu.
 func (r *Room) plant() {
-	_ = r.tree.put(context.Background(), ascending(r.arrivals))
+	if t := r.tree; !t.lost && t.put(context.Background(), ascending(r.arrivals)) != nil {
+		t.lost = true // some of it may be in
+	}
 	r.arrivals = r.arrivals[:0]
 }
 
-// replant makes the tree from the log.
-func (r *Room) replant(ctx context.Context, end uint64) error {
-	return r.eachEntry(ctx, 0, end, func(cursor uint64, key string, b []byte) error {
+// replant makes the tree from the log, up to what is committed. The caller holds mu.
+func (r *Room) replant(ctx context.Context) error {
+	t, err := r.clearing(ctx)
+	if err != nil {
+		return err
+	}
+	var batch []element
+	put := func() error {
+		err := t.put(ctx, ascending(batch))
+		if batch = batch[:0]; err == nil && t.dirty >= maxDirty {
+			err = r.store.write(t.flush())
+			t.flushed()
+		}
+		return err
+	}
+	err = r.eachEntry(ctx, 0, r.committed.cursor, func(cursor uint64, key string, b []byte) error {
 		e, err := r.decode(cursor, key, b)
 		if err != nil || e.Event.Header().Chain != protocol.Messages {
 			return nil
 		}
-		it := reconcile.Item{Time: e.Event.Header().HLC, ID: e.Event.ID()}
-		r.arrivals = append(r.arrivals, element{it, cursor})
-		if len(r.arrivals) >= 4096 {
-			r.plant()
+		if batch = append(batch, elementOf(e)); len(batch) < maxGrown {
+			return nil
+		}
+		return put()
+	})
+	if err == nil {
+		err = put()
+	}
+	if err == nil {
+		r.tree = t
+	}
+	return err
+}
+
+// clearing returns an empty tree that has no use for any page there is.
+func (r *Room) clearing(ctx context.Context) (*tree, error) {
+	t := &tree{room: r, edit: 1, next: 1}
+	q := query.Query{Prefix: r.keys.prefix('o'), KeysOnly: true}
+	err := each(ctx, r.store.ds, q, func(e query.Entry) error {
+		if n, ok := r.keys.parsePage(e.Key); ok {
+			t.old, t.next = append(t.old, n), max(t.next, n+1)
 		}
 		return nil
 	})
+	return t, err
+}
+
+func elementOf(e Entry) element {
+	return element{reconcile.Item{Time: e.Event.Header().HLC, ID: e.Event.ID()}, e.Cursor}
 }

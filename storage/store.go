@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
 
@@ -36,6 +37,7 @@ type Store struct {
 	gate   sync.RWMutex
 	closed bool
 
+	pages   *lru.Cache[pageKey, *node]
 	opening sync.Mutex // held while a room is opened, so that each is opened once
 	rooms   map[protocol.ID]*Room
 
@@ -57,6 +59,10 @@ func Open(ctx context.Context, ds datastore.Batching, options ...Option) (*Store
 	s := &Store{ds: ds, now: time.Now, rooms: make(map[protocol.ID]*Room), done: make(chan struct{})}
 	for _, o := range options {
 		o(s)
+	}
+	var err error
+	if s.pages, err = lru.New[pageKey, *node](maxPages); err != nil {
+		panic(err) // the size is a constant
 	}
 	if err := s.checkFormat(ctx); err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)

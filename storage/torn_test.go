@@ -187,6 +187,7 @@ func (h *history) write(r *storage.Room) {
 				events = append(events, d.at(hlc))
 			}
 		}
+		h.scramble(&events)
 		h.clock.turn(h.rng.Int64N(200))
 		for _, v := range events {
 			h.try(v)
@@ -205,6 +206,22 @@ func (h *history) write(r *storage.Room) {
 		h.seen[e.Cursor], h.follower = e.Event.ID(), e.Cursor
 	}
 	h.erase(r)
+}
+
+// scramble makes holes in what is written, if it is messages: one comes too late, or not
+// at all.
+func (h *history) scramble(events *[]protocol.Verified) {
+	list := *events
+	control := func(v protocol.Verified) bool { return v.Header().Chain == protocol.Control }
+	if len(list) < 2 || slices.ContainsFunc(list, control) {
+		return
+	}
+	switch h.rng.IntN(4) {
+	case 0:
+		slices.Reverse(list)
+	case 1:
+		*events = slices.Delete(list, 0, 1)
+	}
 }
 
 // try notes that an event is about to be appended. Two copies of a device may write
@@ -291,6 +308,8 @@ func (h *history) check(t tester, r *storage.Room) {
 		t.Fatalf("count %d of %d", r.Count(), len(held))
 	}
 	found(t, r, held)
+	checkSet(t, r, rand.New(rand.NewPCG(uint64(len(held)), 0)))
+	checkHoles(t, r, slices.Collect(maps.Values(h.tried)))
 	h.checkCopies(t, held)
 	checkAbout(t, r, held, true)
 	h.checkArrivals(t, r)

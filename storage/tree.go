@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sort"
+	"sync"
 
 	"github.com/p2pchat/p2pchat/protocol/reconcile"
 )
@@ -12,10 +13,20 @@ import (
 // each part: how many there are before a point, and what they sum up to, costs a walk
 // from the root to a leaf. It is a B+ tree whose nodes are changed in place until
 // somebody looks at it; from then on they are copied before they are changed.
+//
+// Nodes that are as they lie on disk are read when they are needed, and a store keeps
+// some. The others, which the next checkpoint writes, are in memory.
 type tree struct {
-	room *Room
-	root part
-	edit uint64 // nodes of another number are shared
+	room  *Room
+	root  part
+	edit  uint64   // nodes of another number are shared
+	next  uint64   // number of the next page
+	dirty int      // nodes that are not on disk
+	old   []uint64 // pages that the tree has no use for any more
+	lost  bool     // it has to be made from the log
+
+	mu    sync.Mutex
+	fresh map[uint64]*node // flushed, and not on disk yet
 }
 
 // element is a message in the tree: where it stands, and where it lies in the log.
@@ -29,7 +40,9 @@ type part struct {
 	first reconcile.Item // the lowest below it
 	count int
 	sum   reconcile.Sum
-	node  *node
+	node  *node  // where it is not on disk
+	page  uint64 // where it is
+	check uint32
 }
 
 // node is a leaf with elements or an inner node with parts, ascending.
@@ -45,11 +58,11 @@ func (t *tree) put(ctx context.Context, batch []element) error {
 		return nil
 	}
 	if t.root.count == 0 {
-		t.root.node = &node{edit: t.edit}
+		t.root.node = t.fill(node{})
 	}
 	parts, err := t.into(ctx, t.root, batch)
 	for err == nil && len(parts) > 1 {
-		parts = t.cutParts(&node{edit: t.edit, parts: parts}, even)
+		parts = t.cutParts(t.fill(node{parts: parts}), even)
 	}
 	if err == nil {
 		t.root = parts[0]
@@ -63,7 +76,10 @@ func (t *tree) into(ctx context.Context, p part, batch []element) ([]part, error
 	if err != nil {
 		return nil, err
 	}
-	n = t.own(n)
+	if p.page != 0 {
+		t.old = append(t.old, p.page)
+	}
+	n = t.own(p, n)
 	if n.parts == nil {
 		return t.cutElements(n, n.merge(batch)), nil
 	}
@@ -101,11 +117,21 @@ func under(parts []part, it reconcile.Item) int {
 }
 
 // own returns a node that may be changed.
-func (t *tree) own(n *node) *node {
+func (t *tree) own(p part, n *node) *node {
 	if n.edit == t.edit {
 		return n
 	}
-	return &node{edit: t.edit, elements: slices.Clone(n.elements), parts: slices.Clone(n.parts)}
+	if p.node != nil {
+		t.dirty-- // the copy takes its place
+	}
+	return t.fill(node{elements: slices.Clone(n.elements), parts: slices.Clone(n.parts)})
+}
+
+// fill returns a new node.
+func (t *tree) fill(n node) *node {
+	t.dirty++
+	n.edit = t.edit
+	return &n
 }
 
 // split is how a node that has grown too large is cut. Where it grew at one end it
@@ -165,10 +191,11 @@ func (t *tree) cutElements(n *node, how split) []part {
 	if len(n.elements) <= maxLeaf {
 		return []part{n.part()}
 	}
+	t.dirty--
 	var parts []part
 	from := 0
 	for _, end := range cuts(len(n.elements), maxLeaf, how) {
-		piece := &node{edit: t.edit, elements: slices.Clone(n.elements[from:end])}
+		piece := t.fill(node{elements: slices.Clone(n.elements[from:end])})
 		parts, from = append(parts, piece.part()), end
 	}
 	return parts
@@ -178,10 +205,11 @@ func (t *tree) cutParts(n *node, how split) []part {
 	if len(n.parts) <= maxParts {
 		return []part{n.part()}
 	}
+	t.dirty--
 	var parts []part
 	from := 0
 	for _, end := range cuts(len(n.parts), maxParts, how) {
-		piece := &node{edit: t.edit, parts: slices.Clone(n.parts[from:end])}
+		piece := t.fill(node{parts: slices.Clone(n.parts[from:end])})
 		parts, from = append(parts, piece.part()), end
 	}
 	return parts
@@ -205,10 +233,8 @@ func (n *node) part() part {
 	return p
 }
 
-func (t *tree) load(_ context.Context, p part) (*node, error) { return p.node, nil }
-
 // look returns the tree as it is now. It stays so, whatever is put after.
 func (t *tree) look(ctx context.Context) *view {
 	t.edit++
-	return &view{ctx: ctx, room: t.room, root: t.root}
+	return &view{ctx: ctx, tree: t, root: t.root}
 }
