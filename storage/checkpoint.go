@@ -129,12 +129,13 @@ func (s *Store) finalCheckpoints() {
 	for _, r := range s.rooms {
 		r.mu.Lock()
 		var c *checkpoint
-		var pages []write
-		if r.broken == nil && r.lowering == 0 && r.committed.cursor > r.mark {
+		var pages, end []write
+		if r.broken == nil && r.lowering == 0 && max(r.committed.cursor, r.reserved) > r.mark {
 			c, pages = r.checkpoint()
+			end = []write{c.write(), {key: r.keys.reserved(), value: encodeCursors(c.Cursor)}}
 		}
 		r.mu.Unlock()
-		if c != nil && s.write(pages) == nil && s.write([]write{c.write()}, r.sweep()) == nil {
+		if c != nil && s.write(pages) == nil && s.write(end, r.sweep()) == nil {
 			r.marked(c)
 		}
 	}

@@ -68,6 +68,7 @@ type item struct {
 	size   int
 	// alone says that everything before it must be durable before it is written.
 	alone  bool
+	shown  bool    // to readers, before it is durable
 	commit *Commit // nil where nobody waits
 	room   *Room   // nil for values
 	state  progress
@@ -186,26 +187,40 @@ func (s *Store) commit(items []*item) {
 		if c != nil {
 			marks = append(marks, c)
 		}
-		writes = append(writes, due, r.sweep())
+		writes = append(writes, due, r.sweep(), r.reserve())
 	}
-	err := s.write(writes...)
+	n, err := s.put(writes...)
+	if err == nil {
+		show(live, (*Room).mayShow)
+		err = s.sync(n)
+	}
 	s.settle(live, touched, marks, err)
 }
 
-// settle publishes a batch that is durable, or takes back one that is not.
+// show makes items visible to readers that are not yet, where they may be.
+func show(live []*item, may func(*Room, *item) bool) {
+	told := make(map[*Room]bool)
+	for _, it := range live {
+		if r := it.room; r != nil && !it.shown && may(r, it) {
+			r.publish(it)
+			it.shown, told[r] = true, true
+		}
+	}
+	for r := range told {
+		r.announce()
+	}
+}
+
+// settle makes all of a batch visible that is durable, or takes back one that is not.
 func (s *Store) settle(live []*item, touched map[*Room]bool, marks []*checkpoint, err error) {
 	if err != nil {
 		for r := range touched {
 			r.fail(err)
 		}
 	} else {
-		for _, it := range live {
-			if it.room != nil {
-				it.room.publish(it)
-			}
-		}
+		show(live, func(*Room, *item) bool { return true })
 		for r := range touched {
-			r.announce()
+			r.settled()
 		}
 		for _, c := range marks {
 			c.room.marked(c)
@@ -219,12 +234,20 @@ func (s *Store) settle(live []*item, touched map[*Room]bool, marks []*checkpoint
 // write makes changes durable in one batch. It does not take a context: a batch
 // that was begun is finished, whoever still waits for it.
 func (s *Store) write(lists ...[]write) error {
+	n, err := s.put(lists...)
+	if err != nil {
+		return err
+	}
+	return s.sync(n)
+}
+
+// put writes changes in one batch, and returns how many.
+func (s *Store) put(lists ...[]write) (n int, err error) {
 	ctx := context.Background()
 	b, err := s.ds.Batch(ctx)
 	if err != nil {
-		return notStored(err)
+		return 0, notStored(err)
 	}
-	n := 0
 	for _, list := range lists {
 		for i := range list {
 			w := &list[i]
@@ -234,18 +257,26 @@ func (s *Store) write(lists ...[]write) error {
 				err = b.Put(ctx, datastore.RawKey(w.key), w.value)
 			}
 			if err != nil {
-				return notStored(err)
+				return n, notStored(err)
 			}
 			n++
 		}
 	}
 	if n == 0 {
-		return nil
+		return 0, nil
 	}
 	if err := b.Commit(ctx); err != nil {
-		return notStored(err)
+		return n, notStored(err)
 	}
-	if err := s.ds.Sync(ctx, datastore.RawKey("/")); err != nil {
+	return n, nil
+}
+
+// sync makes what put wrote durable.
+func (s *Store) sync(n int) error {
+	if n == 0 {
+		return nil
+	}
+	if err := s.ds.Sync(context.Background(), datastore.RawKey("/")); err != nil {
 		return notStored(err)
 	}
 	return nil

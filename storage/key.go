@@ -129,6 +129,9 @@ func (k keys) opening(cursor uint64) string {
 
 func (k keys) parseOpening(key string) (cursor uint64, ok bool) { return k.parseCursor('w', key) }
 
+// reserved is the key of the cursor up to which none is given out after a crash.
+func (k keys) reserved() string { return k.prefix('r') }
+
 // page is the key of a page of the tree.
 func (k keys) page(n uint64) string {
 	return string(appendOrdinal(k.start('o', 8), n))

@@ -93,12 +93,15 @@ func (r *Room) After(ctx context.Context, cursor uint64, n int) ([]Entry, error)
 		return nil, nil
 	}
 	if n <= maxGets || end-cursor <= maxGets {
-		for ; cursor < end && len(p.entries) < n; cursor++ {
-			if err := p.add(r.entry(ctx, cursor+1)); err != nil {
+		for tries := 0; cursor < end && len(p.entries) < n && tries < 2*maxGets; tries++ {
+			cursor++
+			if err := p.add(r.entry(ctx, cursor)); err != nil {
 				return nil, err
 			}
 		}
-		return p.entries, p.damage
+		if cursor >= end || len(p.entries) == n {
+			return p.entries, p.damage
+		}
 	}
 	err := r.eachEntry(ctx, cursor, end, func(cursor uint64, key string, b []byte) error {
 		if len(p.entries) == n {

@@ -59,14 +59,32 @@ func (r *Room) rebuild(ctx context.Context) error {
 		r.sweepPages(c.Tree.Old)
 	}
 	end, err := r.logEnd(ctx)
+	if err == nil {
+		err = r.loadReserved(ctx)
+	}
 	if err != nil || end <= c.Cursor {
+		r.last = max(r.last, r.reserved)
 		return err
 	}
 	if err := r.replay(ctx, c, end); err != nil {
 		return fmt.Errorf("repair: %w", err)
 	}
+	r.last = max(r.last, r.reserved)
 	r.committed, r.durable = position{r.last, r.count}, r.chains
 	return r.settleDown()
+}
+
+// loadReserved reads up to where cursors may have been shown.
+func (r *Room) loadReserved(ctx context.Context) error {
+	b, err := r.store.get(ctx, r.keys.reserved())
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	for _, cursor := range decodeCursors(b) {
+		r.reserved = max(r.reserved, cursor)
+	}
+	r.reserving = 0
+	return err
 }
 
 // settleDown writes down where the room stands after a repair. The caller holds mu.

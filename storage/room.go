@@ -10,8 +10,9 @@ import (
 )
 
 // Room is one group's history: an arrival log of control events and messages,
-// indexes into it, and the group's records. Reads return what is committed; Tip and
-// Append know what is on its way as well.
+// indexes into it, and the group's records. Reads return what is committed: written,
+// and synced within milliseconds. Who has to know that it survives a power cut waits
+// for the Commit. Tip and Append know what is on its way as well.
 //
 // When a batch fails, the room forgets everything that is not on disk. Appends that
 // were waiting fail with it; the next one looks at what the disk holds, and goes on
@@ -38,7 +39,7 @@ type Room struct {
 	marks    []mark   // when events came, by cursor, the newest maxMarks
 	oldMarks []uint64 // cursors of marks on disk that the next append deletes
 
-	// What is committed.
+	// What is committed: written, and durable at the next Sync.
 	committed position
 	durable   map[chainKey]held
 	tree      *tree
@@ -51,6 +52,8 @@ type Room struct {
 	mark      uint64      // the cursor it speaks of
 	sinceMark int         // bytes written since
 	swept     []write     // deletes of what the checkpoint made superfluous
+	reserved  uint64      // cursors up to here are not given out after a crash
+	reserving uint64      // the same, once the batch that is written is durable
 	frozen    *checkpoint // its pages are on disk, and the next batch writes it
 	lowering  int         // display changes that are queued
 }
@@ -109,7 +112,8 @@ func newRoom(s *Store, group protocol.ID) *Room {
 func (r *Room) Group() protocol.ID { return r.group }
 
 // Cursor returns the newest committed cursor, 0 if there is none. Cursors rise in
-// order of arrival, with gaps, and never name another event later.
+// order of arrival, with gaps, and never name another event later, even if a crash
+// takes back what was shown.
 func (r *Room) Cursor() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -234,7 +238,34 @@ func (r *Room) fail(err error) {
 	r.lowering = 0
 }
 
-// publish makes a durable item's events visible to readers.
+// mayShow says whether an item may be seen before it is durable: a crash may take it
+// back then, and its cursors must not be given to others.
+func (r *Room) mayShow(it *item) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return it.state.cursor <= r.reserved
+}
+
+// reserve returns what reserves cursors, when there are few left.
+func (r *Room) reserve() []write {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.committed.cursor+reserveCursors/2 <= r.reserved {
+		return nil
+	}
+	r.reserving = r.last + reserveCursors
+	return []write{{key: r.keys.reserved(), value: encodeCursors(r.reserving)}}
+}
+
+// settled notes that a batch is durable.
+func (r *Room) settled() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reserved = max(r.reserved, r.reserving)
+	r.tree.flushed()
+}
+
+// publish makes an item's events visible to readers.
 func (r *Room) publish(it *item) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -259,7 +290,6 @@ func (r *Room) announce() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.plant()
-	r.tree.flushed()
 	close(r.changed)
 	r.changed = make(chan struct{})
 }

@@ -194,6 +194,7 @@ func (h *history) write(r *storage.Room) {
 		}
 		all = append(all, sent{events, r.Append(events)})
 	}
+	h.look(r)
 	for _, s := range all {
 		if s.commit.Wait(ctx) == nil {
 			for _, v := range s.events {
@@ -201,11 +202,16 @@ func (h *history) write(r *storage.Room) {
 			}
 		}
 	}
+	h.look(r)
+	h.erase(r)
+}
+
+// look follows the log, durable or not.
+func (h *history) look(r *storage.Room) {
 	entries, _ := r.After(ctx, h.follower, storage.MaxPage)
 	for _, e := range entries {
 		h.seen[e.Cursor], h.follower = e.Event.ID(), e.Cursor
 	}
-	h.erase(r)
 }
 
 // scramble makes holes in what is written, if it is messages: one comes too late, or not

@@ -1,0 +1,76 @@
+package storage_test
+
+import (
+	"context"
+	"maps"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ipfs/go-datastore"
+
+	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
+)
+
+// slow is a disk that takes its time.
+type slow struct {
+	*torn
+	armed   atomic.Bool
+	syncing chan map[datastore.Key][]byte // what a power cut would leave
+	release chan struct{}
+}
+
+func (d *slow) Sync(ctx context.Context, k datastore.Key) error {
+	d.mu.Lock()
+	left := maps.Clone(d.durable)
+	d.mu.Unlock()
+	if d.armed.Load() {
+		d.syncing <- left
+		<-d.release
+	}
+	return d.torn.Sync(ctx, k)
+}
+
+// What comes is shown before the disk has it. Where a power cut takes it back, its
+// cursor is not given to anything else.
+func TestShownBeforeSync(t *testing.T) {
+	disk := &slow{torn: newTorn(rand.New(rand.NewPCG(1, 1)), make(map[datastore.Key][]byte), -1), syncing: make(chan map[datastore.Key][]byte), release: make(chan struct{})}
+	r := room(t, open(t, disk))
+	d := newDevice()
+	put(t, r, d.run(2, 100)...) // the first reserves cursors
+	changed := r.Changed()
+	disk.armed.Store(true)
+	shown := d.at(200)
+	commit := r.Append([]protocol.Verified{shown})
+	left := <-disk.syncing
+	<-changed
+	e, err := r.Get(ctx, shown.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := scan(t, r); len(got) != 3 {
+		t.Fatalf("%d are shown", len(got))
+	}
+	timeout, cancel := context.WithCancel(ctx)
+	cancel()
+	if commit.Wait(timeout) == nil {
+		t.Fatal("it is called durable before it is")
+	}
+	s := must(storage.Open(ctx, newTorn(rand.New(rand.NewPCG(1, 1)), left, -1)))
+	defer s.Close()
+	after := room(t, s)
+	other := newDevice().at(300)
+	put(t, after, other)
+	if got := must(after.Get(ctx, other.ID())).Cursor; got <= e.Cursor || after.Count() != 3 {
+		t.Fatalf("cursor %d after %d, %d events", got, e.Cursor, after.Count())
+	}
+	if got := must(after.After(ctx, e.Cursor-1, 10)); len(got) != 1 || got[0].Event.ID() != other.ID() {
+		t.Fatalf("a follower reads %d", len(got))
+	}
+	disk.armed.Store(false)
+	close(disk.release)
+	if err := commit.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
