@@ -337,7 +337,7 @@ func testDamagedTree(t *testing.T, make func(testing.TB) datastore.Batching) {
 		return must(must(ds.Query(ctx, query.Query{Prefix: "/o", KeysOnly: true})).Rest())
 	}
 	before := len(pages())
-	for i := range 8 {
+	for i := range 4 {
 		list := pages()
 		e := list[rng.IntN(len(list))]
 		b := must(ds.Get(ctx, datastore.RawKey(e.Key)))
