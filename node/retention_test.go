@@ -76,6 +76,15 @@ func (p *person) hears(group protocol.ID, d time.Duration) {
 	})
 }
 
+// meets waits until a person is connected to another.
+func (p *person) meets(group protocol.ID, name string) {
+	p.t.Helper()
+	until(p.t, p.cfg.Name+" meets "+name, func() bool {
+		members, err := p.Members(group)
+		return err == nil && slices.ContainsFunc(members, func(m node.Member) bool { return m.Name == name && m.Online })
+	})
+}
+
 func TestDisappearingMessages(t *testing.T) {
 	ana, anas := timed(t, "Ana")
 	bo, bos := timed(t, "Bo")
@@ -84,6 +93,7 @@ func TestDisappearingMessages(t *testing.T) {
 	link := ana.invite(club, node.InviteOptions{})
 	bo.join(link)
 	cleo.join(link)
+	cleo.meets(club, "Bo")
 	cleo.sleep()
 	ana.say(club, "hello")
 	secret := ana.sayFor(club, "until tomorrow", time.Hour)
