@@ -90,7 +90,7 @@ func TestClock(t *testing.T) {
 	if got := c.Next(now); got != 1_800_000_000_000 {
 		t.Errorf("at first it is the time: %d", got)
 	}
-	if a, b := c.Next(now), c.Next(now.Add(-time.Hour)); b != a+1 {
+	if a, b := c.Next(now), c.Next(now.Add(-9*time.Minute)); b != a+1 {
 		t.Errorf("it goes back: %d, %d", a, b)
 	}
 	c.Observe(1_800_000_300_000, now) // five minutes ahead
@@ -101,6 +101,14 @@ func TestClock(t *testing.T) {
 	c.Observe(far, now)
 	if got := c.Next(now); got >= far {
 		t.Error("a clock that stands in 2040 drags this one")
+	}
+	c = Clock{}
+	ahead := c.Next(now.Add(24 * time.Hour))
+	if got := c.Next(now); got != millis(now) {
+		t.Errorf("a clock that is put back by a day goes on at %d, %d ahead of what it is", got, ahead-millis(now))
+	}
+	if got := c.Next(now.Add(-time.Minute)); got <= millis(now) {
+		t.Errorf("a clock that is put back by a minute goes on at %d, before what was written", got)
 	}
 	if got := (&Clock{}).Next(time.Unix(-5, 0)); got == 0 || got >= MaxHLC {
 		t.Errorf("before 1970: %d", got)

@@ -14,8 +14,14 @@ func (c *Clock) Observe(hlc uint64, now time.Time) {
 	}
 }
 
-// Next returns the time of a new event: after everything observed.
+// Next returns the time of a new event: after everything observed, except what the
+// clock was wrong about. Where it is put back by more than MaxClockSkew, what was
+// written before looks to others as if from a time to come, and what is written from
+// here on must not.
 func (c *Clock) Next(now time.Time) uint64 {
+	if c.last > millis(now.Add(MaxClockSkew)) {
+		c.last = 0
+	}
 	c.last = max(c.last+1, millis(now))
 	return c.last
 }
