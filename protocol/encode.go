@@ -67,8 +67,8 @@ func (h *Header) fields() int {
 	return n
 }
 
-// appendTo appends the encoding of a header without extensions.
-func (h *Header) appendTo(dst []byte) []byte {
+// appendPlain appends the encoding of a header without extensions.
+func (h *Header) appendPlain(dst []byte) []byte {
 	w := fieldWriter(appendHead(dst, cborMap, uint64(h.fields())))
 	w.uint(1, h.V)
 	if h.Exp != 0 {

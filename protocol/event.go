@@ -66,17 +66,22 @@ type wireEvent struct {
 	Sealed []byte
 }
 
-// encode returns the header's bytes. Extensions take the slow way.
-func (h *Header) encode() []byte {
+// headerRoom is what most headers have room in.
+const headerRoom = 384
+
+func (h *Header) encode() []byte { return h.appendTo(make([]byte, 0, headerRoom)) }
+
+// appendTo appends the header's bytes. Extensions take the slow way.
+func (h *Header) appendTo(dst []byte) []byte {
 	if len(h.Ext) == 0 {
-		return h.appendTo(make([]byte, 0, 384))
+		return h.appendPlain(dst)
 	}
 	var m map[uint64]cbor.RawMessage
 	if err := decMode.Unmarshal(marshal(h), &m); err != nil {
 		panic(err) // what marshal made decodes
 	}
 	maps.Copy(m, h.Ext)
-	return marshal(m)
+	return append(dst, marshal(m)...)
 }
 
 // plain says whether an encoded header holds the fields of h and no others, by
@@ -85,22 +90,14 @@ func (h *Header) plain(raw []byte) bool {
 	return len(raw) > 0 && raw[0] == cborMap+byte(h.fields())
 }
 
-// wire returns the header as it travels: without the body's hash if the body
-// travels along.
-func (e *Event) wire() []byte {
-	h := e.Header
-	if e.Body != nil {
-		h.BodyHash = ID{}
-	}
-	return h.encode()
-}
-
 // Encode returns the event's bytes for wire and disk.
 func (e *Event) Encode() []byte {
-	header := e.wire()
-	out := make([]byte, 0, len(header)+len(e.Sig)+len(e.Body)+len(e.Sealed)+16)
-	out = append(appendHead(out, cborArray, 4), header...)
-	out = appendBytes(out, e.Sig[:])
+	h := e.Header
+	if e.Body != nil {
+		h.BodyHash = ID{} // it follows from the body
+	}
+	out := make([]byte, 0, headerRoom+len(e.Sig)+len(e.Body)+len(e.Sealed)+16)
+	out = appendBytes(h.appendTo(appendHead(out, cborArray, 4)), e.Sig[:])
 	return appendBytesOrNull(appendBytesOrNull(out, e.Body), e.Sealed)
 }
 
@@ -278,11 +275,10 @@ func (e *Event) preimage(group ID) []byte {
 	if e.Header.Kind == KindGenesis {
 		group = ID{}
 	}
-	header := e.Header.encode()
-	out := make([]byte, 0, len(domainEvent)+len(group)+len(header))
+	out := make([]byte, 0, len(domainEvent)+len(group)+headerRoom)
 	out = append(out, domainEvent...)
 	out = append(out, group[:]...)
-	return append(out, header...)
+	return e.Header.appendTo(out)
 }
 
 const domainEvent = "p2pchat/1 event"

@@ -248,11 +248,19 @@ func TestHeadersAreDeterministicCBOR(t *testing.T) {
 		}
 		e := Event{Header: h, Body: rapid.SliceOfN(rapid.Byte(), -1, 300).Draw(t, "body")}
 		for _, e.Sealed = range [][]byte{nil, {}, {1}} {
-			if got, want := e.Encode(), marshal(wireEvent{Header: e.wire(), Sig: e.Sig, Body: e.Body, Sealed: e.Sealed}); !bytes.Equal(got, want) {
+			if got, want := e.Encode(), marshal(wireEvent{Header: travels(h, e.Body), Sig: e.Sig, Body: e.Body, Sealed: e.Sealed}); !bytes.Equal(got, want) {
 				t.Fatalf("%x, not %x", got, want)
 			}
 		}
 	})
+}
+
+// travels is a header as it travels: the body's hash only where the body is not.
+func travels(h Header, body []byte) []byte {
+	if body != nil {
+		h.BodyHash = ID{}
+	}
+	return marshal(&h)
 }
 
 // BenchmarkUnpack is what one core does on the way from a frame to the store:

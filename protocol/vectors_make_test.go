@@ -429,7 +429,7 @@ func (m *vectorMaker) badEvents() {
 
 	// Encoding: changed bytes of the header, which stands in the event as it is.
 	head := func(f func(fields [][]byte) []byte) []byte {
-		h := good.event.wire()
+		h := travels(good.event.Header, good.event.Body)
 		var pairs [][]byte
 		for rest := h[1:]; len(rest) > 0; {
 			n := 0
@@ -574,7 +574,7 @@ func (m *vectorMaker) badEvents() {
 // bodyAndHash is an event that carries its body and the body's hash as well.
 func (m *vectorMaker) bodyAndHash(good Verified) *vector {
 	header := good.event.Header.encode() // with body_hash
-	wire := append(append([]byte{0x84}, header...), good.Wire()[1+len(good.event.wire()):]...)
+	wire := append(append([]byte{0x84}, header...), good.Wire()[1+len(travels(good.event.Header, good.event.Body)):]...)
 	_, err := Verify(m.w.group, wire)
 	return newVector(m.t, "event-bad-body-and-hash", "event", "body_hash on the wire beside the body.").set("group", m.w.group).set("wire", wire).expect(err)
 }
