@@ -215,6 +215,7 @@ func TestExpelAndWhoMay(t *testing.T) {
 
 	p[3].send(club, "I was here")
 	bo.await(club, 1)
+	ana.await(club, 1)
 	key := p[3].members(club)["Ana"] // and the group is one group for all
 	if key == nil {
 		t.Fatal("Dan does not know Ana")
