@@ -2,6 +2,8 @@ package node_test
 
 import (
 	"bytes"
+	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -82,7 +84,7 @@ func TestTwoHalvesMeetInFiles(t *testing.T) {
 	mal.join(ana.invite(club, node.InviteOptions{}))
 	cleo.joinsByFile(ana, club, protocol.Admin)
 	dan.join(cleo.invite(club, node.InviteOptions{}))
-	eventually(t, "Cleo has a key", func() bool { return len(cleo.Prekeys(club)) >= 2 })
+	eventually(t, "Cleo has Dan's key", func() bool { return slices.Contains(cleo.Prekeys(club), dan.Device(club)) })
 
 	ana.wholly(cleo.exports(club, node.ExportOptions{}))
 	bo.knows(club, 5)
@@ -129,4 +131,70 @@ func TestTwoHalvesMeetInFiles(t *testing.T) {
 	}
 	_, err := mal.Import(ctx(t), bytes.NewReader(ana.exports(club, node.ExportOptions{})))
 	refused(t, err, node.ErrNotForYou, "after you were out")
+}
+
+// Where history begins with joining, a bundle for everybody has no secrets that some may
+// not have, and the wraps in it open what was wrapped for who reads it.
+func TestBundlesWhereHistoryBeginsWithJoining(t *testing.T) {
+	ana, bo := start(t, "Ana", apart(t, 1)), start(t, "Bo", apart(t, 2))
+	club, err := ana.CreateSinceJoin(ctx(t), "club")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ana.send(club, "before Bo")
+	bo.joinsByFile(ana, club, protocol.Member)
+	ana.wholly(bo.exports(club, node.ExportOptions{}))
+	ana.rotate(club, true, nil)
+	ana.send(club, "after Bo")
+	bo.wholly(ana.exports(club, node.ExportOptions{}))
+	if got := bo.texts(club); len(got) != 2 || got[0] == "before Bo" || got[1] != "after Bo" {
+		t.Errorf("Bo reads %q", got)
+	}
+
+	// A rekey that has no wrap for Bo, and somebody who may not have all of the epoch: the
+	// file for Bo alone has what he may have.
+	ana.rotate(club, true, func(protocol.Key) bool { return false })
+	ana.send(club, "without a wrap")
+	cleo := start(t, "Cleo", apart(t, 1))
+	cleo.join(ana.invite(club, node.InviteOptions{}))
+	eventually(t, "Ana has Cleo's key", func() bool { return slices.Contains(ana.Prekeys(club), cleo.Device(club)) })
+	file := ana.exports(club, node.ExportOptions{})
+	if res := bo.wholly(file); res.Locked != 1 {
+		t.Errorf("the import says %+v", res)
+	}
+	bo.wholly(ana.exports(club, node.ExportOptions{For: "Bo"}))
+	if got := bo.texts(club); len(got) != 3 || got[0] == "before Bo" || got[2] != "without a wrap" {
+		t.Errorf("Bo reads %q", got)
+	}
+}
+
+// Whoever watches is told how far a file has come.
+func TestBundleProgress(t *testing.T) {
+	club, ana, bo := apartTwo(t)
+	ana.send(club, "hello")
+	file := ana.exports(club, node.ExportOptions{})
+	watch, stop := context.WithCancel(ctx(t))
+	defer stop()
+	seen := make(chan node.Progress, 16)
+	ready := make(chan struct{})
+	go func() {
+		defer close(seen)
+		close(ready)
+		for p := range bo.WatchProgress(watch, club) {
+			if p.Done {
+				seen <- p
+				return
+			}
+		}
+	}()
+	<-ready
+	eventually(t, "the import is told", func() bool {
+		bo.wholly(file)
+		select {
+		case p := <-seen:
+			return p.What == "import" && p.Bytes > 0 && p.Size == uint64(len(file)) && p.Events > 0
+		default:
+			return false
+		}
+	})
 }

@@ -25,7 +25,6 @@ func apartTwo(t *testing.T) (club protocol.ID, ana, bo *person) {
 	ana, bo = start(t, "Ana", apart(t, 1)), start(t, "Bo", apart(t, 2))
 	club = ana.create("a planted group name")
 	bo.joinsByFile(ana, club, protocol.Member)
-	eventually(t, "Bo has a key", func() bool { return len(bo.Prekeys(club)) > 0 })
 	ana.wholly(bo.exports(club, node.ExportOptions{}))
 	return club, ana, bo
 }

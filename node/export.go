@@ -38,6 +38,7 @@ func (n *Node) Export(ctx context.Context, group protocol.ID, w io.Writer, o Exp
 	if err != nil {
 		return res, err
 	}
+	r.refreshPrekey(ctx) // by which the others seal theirs
 	to, err := r.bundleFor(o.For)
 	if err != nil {
 		return res, fmt.Errorf("export: %w", err)
@@ -47,7 +48,11 @@ func (n *Node) Export(ctx context.Context, group protocol.ID, w io.Writer, o Exp
 	if err != nil {
 		return res, fmt.Errorf("export: %w", err)
 	}
-	out := &chunker{w: w, key: key}
+	out := &chunker{w: w, key: key, progress: r.progress("export", "")}
+	defer out.progress.end()
+	if o.Since.IsZero() {
+		out.progress.expect(r.log.Count(), 0)
+	}
 	if err := out.write(head); err != nil {
 		return res, fmt.Errorf("export: %w", err)
 	}
@@ -211,12 +216,15 @@ type chunker struct {
 	frames []byte // of the chunk that is being filled
 	events int
 	bytes  int64
+
+	progress *progress
 }
 
 // send implements frames.
 func (c *chunker) send(kind protocol.FrameKind, payload any) error {
 	if list, ok := payload.(protocol.Events); ok && kind == protocol.FrameEvents {
 		c.events += len(list.List)
+		c.progress.add(len(list.List), 0)
 	}
 	frame := protocol.AppendFrame(nil, kind, payload)
 	if len(c.frames)+len(frame) > protocol.BundleRoom {
@@ -240,5 +248,6 @@ func (c *chunker) flush(last bool) error {
 func (c *chunker) write(data []byte) error {
 	n, err := c.w.Write(data)
 	c.bytes += int64(n)
+	c.progress.add(0, n)
 	return err
 }

@@ -44,7 +44,8 @@ func (r ImportResult) Whole() bool {
 
 // Import takes in a bundle that a member wrote, by the door that everything comes in by.
 // It may be read twice, and several in any order. It reads as far as the bundle goes, and
-// holds little of it in memory. Errors: ErrBadFile where it is not one or its head is
+// holds little of it in memory. A reader that has a Size method, as bytes.Reader does, lets
+// progress say how much is left. Errors: ErrBadFile where it is not one or its head is
 // damaged, ErrNotForYou where nothing here opens it; others say that reading or storing
 // failed, after what the result says.
 func (n *Node) Import(ctx context.Context, in io.Reader) (ImportResult, error) {
@@ -60,7 +61,10 @@ func (n *Node) Import(ctx context.Context, in io.Reader) (ImportResult, error) {
 		if !ok {
 			continue
 		}
-		im := &importing{r: r, key: key, late: make(map[protocol.ID]late)}
+		im := &importing{r: r, key: key, late: make(map[protocol.ID]late), progress: r.progress("import", "")}
+		if file, ok := in.(interface{ Size() int64 }); ok {
+			im.progress.expect(0, uint64(max(0, file.Size())))
+		}
 		im.res.Group = r.group
 		if head.Damaged {
 			im.res.Damaged = 1
@@ -69,6 +73,7 @@ func (n *Node) Import(ctx context.Context, in io.Reader) (ImportResult, error) {
 		if e := im.finish(ctx); err == nil {
 			err = e
 		}
+		im.progress.end()
 		if err != nil {
 			return im.res, fmt.Errorf("import: %w", err)
 		}
@@ -119,6 +124,8 @@ type importing struct {
 	listed int                    // of how many control events those are
 	late   map[protocol.ID]late
 	more   int // events that wait and that there was no room to remember
+
+	progress *progress
 }
 
 // late is an event that waits for another.
@@ -141,6 +148,7 @@ func (im *importing) read(ctx context.Context, in io.Reader) error {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
+		im.progress.add(0, n)
 		if err := im.chunk(ctx, at, buf[:n]); err != nil {
 			return err
 		}
@@ -258,6 +266,7 @@ func (im *importing) flush(ctx context.Context) error {
 			im.res.Refused++
 		}
 	}
+	im.progress.add(len(errs), 0)
 	in := im.r.ingest("", good)
 	im.r.settle(in)
 	im.res.New += in.stored

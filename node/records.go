@@ -151,6 +151,8 @@ func (r *room) loadPrekeys(ctx context.Context) error {
 // refreshPrekey publishes a prekey where the newest one is of an earlier week. Its
 // private half is durable before anybody can wrap to it. The keeper calls it.
 func (r *room) refreshPrekey(ctx context.Context) {
+	r.making.Lock() // two of one week would be a fork
+	defer r.making.Unlock()
 	week := protocol.PrekeyWeek(r.n.now())
 	seed, due := r.prekeyDue(week)
 	if !due {

@@ -66,6 +66,8 @@ type room struct {
 	losses   uint64    // log.Failures when the state was last known to fit the log
 	synced   time.Time // when nothing was missing here that a member had
 
+	making sync.Mutex // held while a prekey is made
+
 	topics topics
 	kick   chan struct{} // wakes the keeper
 	fetch  chan struct{} // holds the one transfer that runs

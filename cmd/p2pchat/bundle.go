@@ -138,7 +138,7 @@ It exits with 1 where something was missing or damaged, and keeps what was whole
 }
 
 func (a *app) runImport(ctx context.Context, file string) error {
-	in, name := a.stdin, "the standard input"
+	in, name, size := a.stdin, "the standard input", int64(-1)
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
@@ -146,9 +146,12 @@ func (a *app) runImport(ctx context.Context, file string) error {
 		}
 		defer func() { _ = f.Close() }()
 		in, name = f, file
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			size = info.Size()
+		}
 	}
 	return a.with(ctx, "import", false, func(c *local.Client) error {
-		done, err := c.Import(ctx, in)
+		done, err := c.Import(ctx, in, size)
 		if err != nil {
 			return importError(name, err)
 		}

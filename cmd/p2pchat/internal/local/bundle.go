@@ -107,12 +107,21 @@ func (s *server) getExport(w http.ResponseWriter, r *http.Request) {
 func (s *server) postImport(r *http.Request) (Import, error) {
 	ctx, cancel := s.waiting(r.Context())
 	defer cancel()
-	res, err := s.node.Import(ctx, r.Body)
+	res, err := s.node.Import(ctx, sized{r.Body, r.ContentLength})
 	if err != nil {
 		return Import{}, cut(ctx, err)
 	}
 	return newImport(res), nil
 }
+
+// sized is a stream of a length, below 0 if it is not known.
+type sized struct {
+	io.Reader
+	size int64
+}
+
+// Size lets the node say how much of it is left.
+func (s sized) Size() int64 { return s.size }
 
 // Export writes a group's bundle, for a member alone where who names one, with messages
 // from a time on unless it is zero. After an error what was written is of no use.
@@ -142,8 +151,8 @@ func (c *Client) Export(ctx context.Context, w io.Writer, group, who string, sin
 	return out, err
 }
 
-// Import takes in a bundle. Where the holder goes away meanwhile, ErrInterrupted says so:
+// Import takes in a bundle of a length, below 0 if it is not known. Where the holder goes away meanwhile, ErrInterrupted says so:
 // the bundle can be imported again.
-func (c *Client) Import(ctx context.Context, in io.Reader) (Import, error) {
-	return call[Import](ctx, c, question{method: http.MethodPost, path: "/v1/import", stream: in})
+func (c *Client) Import(ctx context.Context, in io.Reader, size int64) (Import, error) {
+	return call[Import](ctx, c, question{method: http.MethodPost, path: "/v1/import", stream: &sized{in, size}})
 }

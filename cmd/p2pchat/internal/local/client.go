@@ -156,7 +156,7 @@ func sleep(ctx context.Context) error {
 type question struct {
 	method, path string
 	body         []byte
-	stream       io.Reader // in place of body; it can be read once
+	stream       *sized // in place of body; it can be read once
 	// harmless says that asking twice does no harm.
 	harmless bool
 }
@@ -196,7 +196,7 @@ func (c *Client) do(ctx context.Context, q question) (*http.Response, error) {
 func (c *Client) once(ctx context.Context, q question) (resp *http.Response, asked bool, err error) {
 	body, size := &askedFor{Reader: bytes.NewReader(q.body)}, int64(len(q.body))
 	if q.stream != nil {
-		body.Reader, size = q.stream, -1
+		body.Reader, size = q.stream.Reader, q.stream.size
 	}
 	req, err := http.NewRequestWithContext(ctx, q.method, "http://p2pchat"+q.path, nil)
 	if err != nil {
