@@ -94,10 +94,14 @@ func TestDamagedBundles(t *testing.T) {
 	for i := range chunks {
 		before := max(0, i-1) * perChunk
 		check(fmt.Sprint("cut before chunk ", i), file[:at(i)], node.ImportResult{CutShort: true}, before)
-		check(fmt.Sprint("cut in chunk ", i), file[:at(i)+9], node.ImportResult{CutShort: true, Damaged: 1}, before)
 		check(fmt.Sprint("flipped in chunk ", i), flip(at(i)+100), node.ImportResult{CutShort: i == chunks-1, Damaged: 1}, before)
-		check(fmt.Sprint("flipped place of chunk ", i), flip(at(i)+3), node.ImportResult{}, count)
 	}
+	misplaced := bytes.Clone(file)
+	for i := range chunks {
+		misplaced[at(i)+3] ^= 4
+	}
+	check("the places of all chunks changed", misplaced, node.ImportResult{}, count)
+	check("cut in a chunk", file[:at(2)+9], node.ImportResult{CutShort: true, Damaged: 1}, perChunk)
 	check("a chunk twice", slices.Concat(file[:at(2)], chunk(1), file[at(2):]), node.ImportResult{}, count)
 	check("two chunks swapped", slices.Concat(file[:at(1)], chunk(2), chunk(1), file[at(3):]), node.ImportResult{}, count)
 	check("a foreign chunk", slices.Concat(file[:at(1)], make([]byte, protocol.BundleChunk), file[at(1):]), node.ImportResult{}, count)

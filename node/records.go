@@ -149,7 +149,8 @@ func (r *room) loadPrekeys(ctx context.Context) error {
 }
 
 // refreshPrekey publishes a prekey where the newest one is of an earlier week. Its
-// private half is durable before anybody can wrap to it. The keeper calls it.
+// private half is durable before anybody can wrap to it. The keeper calls it, and who
+// exports.
 func (r *room) refreshPrekey(ctx context.Context) {
 	r.making.Lock() // two of one week would be a fork
 	defer r.making.Unlock()
