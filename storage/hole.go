@@ -163,6 +163,15 @@ func (r *Room) Wanted(id protocol.ID) bool {
 	return false
 }
 
+// Free says whether it is known, without asking the disk, that nothing is stored at a
+// place of a device's chain of messages, appended or committed.
+func (r *Room) Free(dev protocol.Key, seq uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.chains[chainKey{dev, protocol.Messages}]
+	return h.free(seq)
+}
+
 // recount finds the chains with holes and counts what they want. The caller holds mu.
 func (r *Room) recount() {
 	r.wanting, r.holed = 0, make(map[chainKey]bool)

@@ -54,6 +54,14 @@ func (s Sum) Minus(o Sum) Sum {
 	return s
 }
 
+// Bytes returns the sum as it is on the wire.
+func (s Sum) Bytes() (b [32]byte) {
+	for i, word := range s {
+		binary.LittleEndian.PutUint64(b[8*i:], word)
+	}
+	return b
+}
+
 // Set is what one side holds: items in ascending order, numbered from 0. It does not
 // change while it is being looked at.
 type Set interface {
