@@ -123,7 +123,7 @@ func (r *room) backup(ctx context.Context, out *backupWriter) error {
 			if cursor = e.Cursor; cursor > end {
 				break
 			}
-			if err := out.put(backupItem{Kind: backupEvent, Value: r.outgoing(e.Event)}); err != nil {
+			if err := out.put(backupItem{Kind: backupEvent, Value: r.outgoing(e.Event).Wire()}); err != nil {
 				return err
 			}
 		}

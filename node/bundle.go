@@ -4,17 +4,17 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/protocol/reconcile"
 )
 
 // A bundle is what a sync would send to somebody who holds nothing, in a file: control
-// events, records, and as many messages as there is room for.
+// events, records, and as many messages as there is room for, the newest first.
 
 // parcel is where frames go that become a file.
 type parcel struct{ out []byte }
@@ -34,22 +34,13 @@ func (p *parcel) send(kind protocol.FrameKind, payload any) error {
 func (r *room) bundle(ctx context.Context) ([]byte, error) {
 	p := new(parcel)
 	out := &sender{wire: p, kind: protocol.FrameEvents}
-	mine := r.told()
 	if err := r.packControl(out); err != nil {
 		return nil, err
 	}
-	if err := r.packMessages(ctx, out, mine, 0); err != nil && !errors.Is(err, ErrTooLarge) {
+	if _, err := r.packMessages(ctx, out, 0); err != nil && !errors.Is(err, ErrTooLarge) {
 		return nil, err
 	}
 	return protocol.AppendFrame(p.out, protocol.FrameDone, struct{}{}), nil
-}
-
-// told returns the ends of all chains, as [room.tips] does. What is packed is what leads
-// to them, and what those control events say that are packed after it was called.
-func (r *room) told() []protocol.Tip {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.tips()
 }
 
 // packControl packs all control events, and the records of members.
@@ -61,38 +52,12 @@ func (r *room) packControl(out *sender) error {
 	return r.serveRecords(out, nothing)
 }
 
-// packMessages packs the messages that lead to some ends, each chain in its order, from a
-// time on.
-func (r *room) packMessages(ctx context.Context, out *sender, mine []protocol.Tip, since uint64) error {
-	for _, chain := range chainsOf(mine, protocol.Messages) {
-		seq, err := r.placeSince(ctx, chain, since)
-		if err != nil {
-			return err
-		}
-		if err := r.serveFrom(ctx, out, chain, seq); err != nil {
-			return err
-		}
-	}
-	return out.flush()
-}
-
-// placeSince returns the first place of a chain of messages that is not before a time.
-// Times ascend along a chain; where a clock went back, it is some such place.
-func (r *room) placeSince(ctx context.Context, chain []tip, since uint64) (uint64, error) {
-	from, to := uint64(1), chain[len(chain)-1].Seq+1 // tips ascend
-	for from < to && since > 0 {
-		mid := (from + to) / 2
-		page, err := r.log.Chain(ctx, chain[0].Dev, protocol.Messages, mid, 1)
-		if err := r.readable(err); err != nil {
-			return 0, err
-		}
-		if len(page) > 0 && page[0].Header().HLC < since {
-			from = page[0].Header().Seq + 1
-		} else {
-			to = mid
-		}
-	}
-	return from, nil
+// packMessages packs the messages that others are told of from a time on, the newest
+// first, and says how many there were.
+func (r *room) packMessages(ctx context.Context, out *sender, since uint64) (count int, err error) {
+	g := &giver{r: r, ctx: ctx, out: out}
+	err = g.give(reconcile.Difference{From: reconcile.Item{Time: since}, To: reconcile.Infinity()})
+	return g.given, err
 }
 
 // bundle is what was packed, verified.
@@ -135,20 +100,15 @@ func (b *bundle) takeRecords(f protocol.Frame) error {
 }
 
 func (b *bundle) takeEvents(f protocol.Frame) error {
-	var list protocol.Events
-	if err := f.Decode(protocol.FrameEvents, &list); err != nil {
-		return err
+	in := batch{frames: []protocol.Frame{f}}
+	if in.verify(b.group); in.err != nil {
+		return in.err
 	}
-	events, errs := protocol.VerifyBatch(b.group, list.List, rand.Reader)
-	for i, err := range errs {
-		switch {
-		case errors.Is(err, protocol.ErrUnknownCritical): // of the future; the rest is not
-		case err != nil:
-			return err
-		case events[i].Header().Chain == protocol.Control:
-			b.control = append(b.control, events[i])
-		default:
-			b.messages = append(b.messages, events[i])
+	for _, v := range in.events {
+		if v.Header().Chain == protocol.Control {
+			b.control = append(b.control, v)
+		} else {
+			b.messages = append(b.messages, v)
 		}
 	}
 	return nil

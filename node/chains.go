@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/p2pchat/p2pchat/protocol"
-	"github.com/p2pchat/p2pchat/storage"
 )
 
 // Which messages count follows from the control set and from the messages here, and
@@ -37,9 +36,12 @@ func (c chains) Spares(v protocol.Verified, cut protocol.CutEntry) bool {
 		return yes
 	}
 	yes, err := c.r.log.Precedes(c.r.n.ctx, v, cut.ID)
-	if err != nil { // what the cut names is not here, or cannot be read
-		c.r.counted.guessed = true
-		return v.Header().Seq < cut.Seq
+	if err != nil {
+		c.r.guessed = true
+		// What the cut names is not here, or something between: who names what nobody
+		// has must not be heard for ever, so what is here has to be led back to by links.
+		here, err := c.r.log.Has(c.r.n.ctx, cut.ID)
+		return (err != nil || !here) && v.Header().Seq < cut.Seq
 	}
 	c.r.spared.Add(key, yes) // once it is here, the answer is for good
 	return yes
@@ -67,52 +69,11 @@ func (c chains) Before(v protocol.Verified) (uint64, bool) {
 // pair is a message and one that a cut names.
 type pair struct{ message, end protocol.ID }
 
-// counted remembers up to where branches count, by their ends.
-type counted struct {
-	stamp   int
-	ends    map[protocol.ID]protocol.Tip
-	guessed bool // since countedEnd began: a cut names what is not here
-}
-
-// tips returns the ends of all chains, of control events those that are firm, of
-// messages those that count: what this node holds, as far as others should hold it too. The caller holds mu.
+// tips returns the ends of control chains that are firm and on disk. The caller holds mu.
 func (r *room) tips() []protocol.Tip {
-	all := r.log.Tips()
-	out := r.controlTips(all)
-	all = slices.DeleteFunc(all, func(t protocol.Tip) bool { return t.Chain == protocol.Control })
-	if stamp := r.current().Stamp(); r.counted.stamp != stamp || len(r.counted.ends) > countedEnds {
-		r.counted = counted{stamp: stamp, ends: make(map[protocol.ID]protocol.Tip)}
-	}
-	for len(all) > 0 {
-		n := 1 // all branches of a chain
-		for n < len(all) && tip(all[n]).key() == tip(all[0]).key() {
-			n++
-		}
-		if !r.current().Unquestioned(all[0].Dev) {
-			out = append(out, r.countedEnds(r.branches(all[:n]))...)
-		} else {
-			out = append(out, all[max(0, n-branchesTold):n]...) // they ascend: the longest
-		}
-		all = all[n:]
-	}
+	out := r.controlTips(r.log.Tips())
 	slices.SortFunc(out, protocol.Tip.Compare)
 	return out
-}
-
-// branches returns the ends of the branches of a chain of messages; where there are more
-// than the store names, those too that a cut spares.
-func (r *room) branches(ends []protocol.Tip) []protocol.Tip {
-	ends = slices.Clone(ends)
-	if len(ends) < storage.MaxTips {
-		return ends
-	}
-	for _, c := range r.current().Spared(ends[0].Dev) {
-		t := protocol.Tip{Dev: ends[0].Dev, Chain: protocol.Messages, Seq: c.Seq, ID: c.ID}
-		if e, err := r.log.Get(r.n.ctx, c.ID); err == nil && e.Event.Tip() == t && !slices.Contains(ends, t) {
-			ends = append(ends, t)
-		}
-	}
-	return ends
 }
 
 // controlTips returns the ends of control chains, as far as they are on disk. The caller
@@ -139,65 +100,6 @@ func (r *room) controlTips(stored []protocol.Tip) []protocol.Tip {
 		}
 	}
 	return out
-}
-
-// countedEnds returns up to where the branches of a chain count, ascending, and none
-// that lies before another: who does not hold the part that does not count could not
-// tell it from the rest of the chain.
-func (r *room) countedEnds(branches []protocol.Tip) []protocol.Tip {
-	whole := make(map[protocol.ID]bool, len(branches)) // nothing follows those
-	ends := branches[:0]
-	for _, t := range branches {
-		end := r.countedEnd(t)
-		if end.Seq == 0 || slices.Contains(ends, end) {
-			continue
-		}
-		whole[end.ID] = end == t
-		ends = append(ends, end)
-	}
-	slices.SortFunc(ends, func(a, b protocol.Tip) int { return b.Compare(a) }) // the longest first
-	out := ends[:0]
-	for _, e := range ends {
-		before := func(t protocol.Tip) bool { return r.precedes(e, t) }
-		if len(out) < branchesTold && (whole[e.ID] || !slices.ContainsFunc(out, before)) {
-			out = append(out, e)
-		}
-	}
-	slices.Reverse(out)
-	return out
-}
-
-// precedes says whether one place of a chain is before another. Both are here.
-func (r *room) precedes(a, b protocol.Tip) bool {
-	if yes, ok := r.spared.Get(pair{a.ID, b.ID}); ok {
-		return yes
-	}
-	e, err := r.log.Get(r.n.ctx, a.ID)
-	return err == nil && chains{r}.Spares(e.Event, protocol.CutEntry{ID: b.ID, Seq: b.Seq})
-}
-
-// countedEnd follows a branch back to the last message that counts.
-func (r *room) countedEnd(t protocol.Tip) protocol.Tip {
-	if end, ok := r.counted.ends[t.ID]; ok {
-		return end
-	}
-	end := protocol.Tip{}
-	r.counted.guessed = false
-	for id := t.ID; !id.IsZero(); {
-		e, err := r.log.Get(r.n.ctx, id)
-		if err != nil {
-			break // damaged: what is before it is found by the other side's tips
-		}
-		if _, err := r.judge(e.Event); err == nil {
-			end = e.Event.Tip()
-			break
-		}
-		id = e.Event.Header().Prev
-	}
-	if !r.counted.guessed { // or what a cut names may come, and leave less
-		r.counted.ends[t.ID] = end
-	}
-	return end
 }
 
 // links are messages that do not count and that were not stored. They are kept for a

@@ -2,11 +2,13 @@ package node
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 // cut returns what a denial of somebody spares: all that was seen of them, or what
@@ -114,6 +116,9 @@ func (r *room) messageBefore(t protocol.Tip, since time.Time) (protocol.CutEntry
 	spared := protocol.CutEntry{ID: t.ID, Seq: t.Seq}
 	for id := t.ID; !id.IsZero(); {
 		e, err := r.log.Get(r.n.ctx, id)
+		if errors.Is(err, storage.ErrNotFound) {
+			break // a hole: what is before it is spared with what comes after it
+		}
 		if err != nil {
 			return spared, fmt.Errorf("read a chain back: %w", err)
 		}

@@ -158,10 +158,12 @@ func (r *room) sweepChain(ctx context.Context, dev protocol.Key, s sweeping) err
 // nothing depends on it but when bytes go.
 func (r *room) fallen(ctx context.Context, v protocol.Verified, s sweeping) (bool, error) {
 	r.mu.Lock()
+	r.guessed = false
 	_, err := r.judge(v)
+	guessed := r.guessed
 	r.mu.Unlock()
 	var fell *protocol.SilencedError
-	if !errors.As(err, &fell) {
+	if !errors.As(err, &fell) || guessed {
 		return false, nil
 	}
 	dev := v.Header().Dev

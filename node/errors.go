@@ -46,6 +46,8 @@ var (
 	ErrMismatch = errors.New("the safety numbers differ")
 	// ErrNothing says that an act would change nothing.
 	ErrNothing = errors.New("nothing to do")
+	// ErrNoPeer says that nobody of the group is connected.
+	ErrNoPeer = errors.New("nobody to ask")
 	// ErrListen says that an address cannot be listened on.
 	ErrListen = errors.New("cannot listen")
 )

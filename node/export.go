@@ -128,7 +128,7 @@ func (r *room) export(ctx context.Context, out *chunker, roots []protocol.Key, s
 	if !since.IsZero() {
 		from = uint64(max(0, since.UnixMilli()))
 	}
-	events, mine := &sender{wire: out, kind: protocol.FrameEvents}, r.told()
+	events := &sender{wire: out, kind: protocol.FrameEvents}
 	if err := r.packControl(events); err != nil {
 		return err
 	}
@@ -138,7 +138,9 @@ func (r *room) export(ctx context.Context, out *chunker, roots []protocol.Key, s
 	if err := r.packSecrets(out, roots); err != nil {
 		return err
 	}
-	return r.packMessages(ctx, events, mine, from)
+	count, err := r.packMessages(ctx, events, from)
+	out.events += count
+	return err
 }
 
 // packChunks packs the wraps of epochs that began after a time, and of those in use.

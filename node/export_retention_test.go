@@ -36,8 +36,7 @@ func (n *Node) Shelves(ctx context.Context, group protocol.ID) (all, saved int, 
 // Digest is of what a node holds of a group.
 func (n *Node) Digest(group protocol.ID) protocol.ID {
 	r, _ := n.room(group)
-	tips, _ := r.digests()
-	return tips
+	return r.open().Sum
 }
 
 // Misses returns of how many messages a node is to ask for the body.

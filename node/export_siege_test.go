@@ -3,9 +3,9 @@ package node
 import (
 	"context"
 	"crypto/rand"
-	"slices"
 
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/protocol/reconcile"
 )
 
 // What a changed program would do with its own keys, and what tests see of how nodes
@@ -81,12 +81,19 @@ func (n *Node) Whole(group protocol.ID) protocol.ID {
 	return r.whole()
 }
 
-// Told returns the tips that a node's digest is of.
-func (n *Node) Told(group protocol.ID) []protocol.Tip {
+// Told returns what a node's digest is of.
+func (n *Node) Told(group protocol.ID) (tips []protocol.Tip, messages []protocol.ID) {
 	r, _ := n.room(group)
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.tips())
+	tips = r.tips()
+	r.mu.Unlock()
+	_ = r.told(n.ctx, func(set reconcile.Set) error {
+		return set.Items(0, set.Len(), func(it reconcile.Item) error {
+			messages = append(messages, it.ID)
+			return nil
+		})
+	})
+	return tips, messages
 }
 
 // Linked returns how many messages that do not count wait for one that does, and

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -21,7 +22,7 @@ func (r *room) bid(ctx context.Context, w *wire, dev protocol.Key) error {
 		return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedUnknown})
 	}
 	// Digests that nobody's own are equal to, so that the other side goes on.
-	if err := w.send(protocol.FrameOpen, protocol.Open{Group: r.group, Tips: r.group, Records: r.group}); err != nil {
+	if err := w.send(protocol.FrameOpen, protocol.Open{Group: r.group, Control: r.group, Records: r.group}); err != nil {
 		return err
 	}
 	have, err := w.readHave()
@@ -81,16 +82,20 @@ func (r *room) pullFormer(ctx context.Context, w *wire, dev protocol.Key) error 
 	if err := w.send(protocol.FrameHave, protocol.Have{}); err != nil {
 		return err
 	}
+	work := r.progress("sync", w.peer())
+	defer work.end()
+	in := r.inflow(ctx, w, work)
+	defer in.end()
 	for {
 		f, err := w.next()
 		if err != nil || f.Kind == protocol.FrameDone {
-			return err
+			return cmp.Or(in.err(), err, in.drain())
 		}
 		var list protocol.Events
 		if f.Kind == protocol.FrameEvents && f.Decode(f.Kind, &list) == nil && r.isFormer(dev) && !ofControl(list) {
 			return errOut
 		}
-		if _, err := r.take(ctx, w.peer(), f); err != nil {
+		if err := cmp.Or(in.put(f), in.drain()); err != nil {
 			return err
 		}
 	}

@@ -118,6 +118,7 @@ type importing struct {
 	whole bool     // the last was among them
 
 	wires  [][]byte // events that are not verified yet
+	packed []protocol.Unverified
 	bytes  int
 	last   *storage.Commit
 	chunks map[protocol.ID]wanted // rekeys by the wrap chunks that they list
@@ -212,6 +213,14 @@ func (im *importing) frame(ctx context.Context, f protocol.Frame) error {
 		}
 		return im.events(ctx, events.List)
 	}
+	if f.Kind == protocol.FramePacked {
+		var packed []byte
+		if err := f.Decode(f.Kind, &packed); err != nil {
+			im.res.Refused++
+			return nil
+		}
+		return im.pack(ctx, packed)
+	}
 	if err := im.flush(ctx); err != nil { // what follows is judged by it
 		return err
 	}
@@ -251,13 +260,29 @@ func (im *importing) events(ctx context.Context, wires [][]byte) error {
 	return nil
 }
 
+// pack gathers the events of a pack.
+func (im *importing) pack(ctx context.Context, packed []byte) error {
+	list, err := protocol.Unpack(im.r.group, packed)
+	if err != nil {
+		im.res.Refused++
+		return nil
+	}
+	im.packed, im.bytes = append(im.packed, list...), im.bytes+len(packed)
+	if len(im.packed) >= importBatch || im.bytes >= importBytes {
+		return im.flush(ctx)
+	}
+	return nil
+}
+
 // flush takes in what was gathered.
 func (im *importing) flush(ctx context.Context) error {
-	if len(im.wires) == 0 {
+	if len(im.wires)+len(im.packed) == 0 {
 		return nil
 	}
 	list, errs := protocol.VerifyBatch(im.r.group, im.wires, rand.Reader)
-	im.wires, im.bytes = nil, 0
+	packed, more := protocol.VerifyUnpacked(im.packed, rand.Reader)
+	list, errs = append(list, packed...), append(errs, more...)
+	im.wires, im.packed, im.bytes = nil, nil, 0
 	good := list[:0]
 	for i, err := range errs {
 		if err == nil {
@@ -327,6 +352,9 @@ func (im *importing) finish(ctx context.Context) error {
 	err := im.flush(ctx)
 	if im.last != nil {
 		err = errors.Join(err, im.last.Wait(ctx))
+	}
+	if more := im.r.relink(); more != nil {
+		err = errors.Join(err, more.Wait(ctx))
 	}
 	im.res.Damaged, im.res.CutShort = im.res.Damaged+int(im.end-im.count), !im.whole
 	im.lacks(ctx)

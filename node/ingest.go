@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ type intake struct {
 	refused int
 	unheard int             // of those refused: right, and not to be kept now
 	waits   []waiting       // of those handed in
-	gap     bool            // something waits for an event that is not here
+	gap     bool            // something waits for, or follows, an event that is not here
 	again   bool            // that was refused as surplus, and is not any more
 	control bool            // the roster may have changed
 	commit  *storage.Commit // nil where nothing was stored
@@ -119,7 +120,7 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 		in.refused = len(events)
 		return in
 	}
-	q := &admission{queue: slices.Clone(events), ahead: make(map[chainKey]protocol.Tip), rules: r.rules()}
+	q := &admission{queue: slices.Clone(events), before: make(map[protocol.ID]bool), rules: r.rules()}
 	stamp := r.current().Stamp()
 	r.set.Prove(events, rand.Reader)
 	for {
@@ -131,9 +132,11 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 		}
 		v := q.queue[0]
 		q.queue = q.queue[1:]
-		switch wait, err := r.admit(v, q.ahead); {
+		switch wait, err := r.admit(v, q); {
 		case errors.Is(err, errDuplicate):
 			in.known++
+		case silenced(err) && r.leadsOn(v, q):
+			r.accept(v, q)
 		case silenced(err):
 			in.refuse(v, events, err)
 			r.links.add(v, r.n.now())
@@ -141,7 +144,6 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 		case err != nil:
 			in.refuse(v, events, err)
 			r.n.log.Debug("event refused", "group", r.group.Text(protocol.GroupPrefix), "err", err)
-		case r.leadsOn(v, wait, q):
 		case !wait.IsZero():
 			in.gap = true
 			in.waits = append(in.waits, waiting{v, wait})
@@ -150,6 +152,7 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 			r.accept(v, q)
 		}
 	}
+	in.gap = in.gap || q.gap
 	in.control, in.again = q.control, r.neededAfterAll()
 	if len(q.accepted) > 0 {
 		in.stored = len(q.accepted)
@@ -162,49 +165,53 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 type admission struct {
 	queue    []protocol.Verified
 	accepted []protocol.Verified
-	ahead    map[chainKey]protocol.Tip // where chains end once accepted is appended
 	rules    rules
+	before   map[protocol.ID]bool // what accepted messages follow
+	gap      bool                 // something that an accepted message follows is not here
 	control  bool
 }
 
+// accept stores an event, and the messages that do not count and lead to it: its chain
+// goes on through them, so they are stored, and not shown.
 func (r *room) accept(v protocol.Verified, q *admission) {
-	q.accepted = append(q.accepted, q.rules.strip(v))
-	key := tip(v.Tip()).key()
-	end, ok := q.ahead[key]
-	if !ok {
-		end, _ = r.log.Tip(key.dev, key.chain)
-	}
-	if v.Header().Seq > end.Seq { // a shorter branch leaves the chain's end where it is
-		q.ahead[key] = v.Tip()
-	}
-	q.queue = append(q.queue, r.parked.take(v.ID())...)
-	q.control = q.control || v.Header().Chain == protocol.Control
-}
-
-// leadsOn takes in a message that waits for ones which do not count: its chain goes
-// on through them, so they are stored, and not shown.
-func (r *room) leadsOn(v protocol.Verified, wait protocol.ID, q *admission) bool {
-	h := v.Header()
-	if h.Chain != protocol.Messages || wait.IsZero() || wait != h.Prev {
-		return false
-	}
-	before := r.links.back(wait)
-	if len(before) == 0 {
-		return false
-	}
-	// Who forked their chain may go on after the branch that others do not have.
-	if wait, err := r.admitBranch(before[0]); err != nil || !wait.IsZero() {
-		return false
-	}
-	if _, err := r.judge(v); err != nil {
-		return false
-	}
-	for _, b := range append(before, v) {
+	for _, b := range append(r.links.back(v.Header().Prev), v) {
 		r.links.remove(b.ID())
 		r.remember(b)
-		r.accept(b, q)
+		q.accepted = append(q.accepted, q.rules.strip(b))
+		q.queue = append(q.queue, r.parked.take(b.ID())...)
+		if b.Header().Chain == protocol.Control {
+			q.control = true
+		} else {
+			q.before[b.Header().Prev] = true
+		}
 	}
-	return true
+}
+
+// leadsOn says whether a message that does not count is to be stored all the same: one
+// that counts and is stored comes after it on its chain.
+func (r *room) leadsOn(v protocol.Verified, q *admission) bool {
+	return q.before[v.ID()] || r.log.Wanted(v.ID()) && r.tellsOf(v)
+}
+
+// relink takes in the messages that were kept as not counting and that others which
+// were stored meanwhile lead back to. The caller has waited for those.
+func (r *room) relink() *storage.Commit {
+	r.mu.Lock()
+	var list []protocol.Verified
+	if len(r.links.events) > 0 {
+		for id, e := range r.links.events {
+			if r.log.Wanted(id) {
+				list = append(list, e.event)
+			}
+		}
+	}
+	r.mu.Unlock()
+	if len(list) == 0 {
+		return nil
+	}
+	in := r.ingest("", list)
+	r.settle(in)
+	return in.commit
 }
 
 // remember notes that an event was admitted. The caller holds mu.
@@ -221,20 +228,18 @@ var errDuplicate = errors.New("already here")
 
 // admit says whether an event may be stored now. Where it has to wait, it names
 // the event it waits for. The caller holds mu and appends what was admitted.
-func (r *room) admit(v protocol.Verified, ahead map[chainKey]protocol.Tip) (wait protocol.ID, err error) {
+func (r *room) admit(v protocol.Verified, q *admission) (wait protocol.ID, err error) {
 	if r.recent.Contains(v.ID()) {
 		return wait, errDuplicate
 	}
 	if v.Header().Chain == protocol.Control {
 		wait, err = r.admitControl(v)
 	} else {
-		wait, err = r.admitMessage(v, ahead)
+		err = r.admitMessage(v, q)
+		wait, err = waitFor(err)
 	}
 	if v.Header().Dev == r.me.Dev() && (err == nil || silenced(err)) {
 		r.cloned(v)
-	}
-	if err == nil && wait.IsZero() {
-		r.remember(v)
 	}
 	return wait, err
 }
@@ -300,55 +305,29 @@ func (r *room) needed(id protocol.ID) bool {
 // waitFor turns a missing reference into what to wait for.
 func waitFor(err error) (protocol.ID, error) {
 	var missing *protocol.MissingError
-	if errors.As(err, &missing) {
+	if err != nil && errors.As(err, &missing) {
 		return missing.IDs[0], nil
 	}
 	return protocol.ID{}, err
 }
 
-func (r *room) admitMessage(v protocol.Verified, ahead map[chainKey]protocol.Tip) (wait protocol.ID, err error) {
+// admitMessage says whether a message counts. What it follows need not be here: who
+// joins reads the newest page first, and the store keeps the hole.
+func (r *room) admitMessage(v protocol.Verified, q *admission) error {
 	h := v.Header()
-	end, ok := ahead[chainKey{h.Dev, h.Chain}]
-	if !ok {
-		end, ok = r.log.Tip(h.Dev, h.Chain)
-	}
-	switch {
-	case h.Seq == end.Seq+1 && h.Prev == end.ID:
-		// It extends the chain, or begins it.
-	case !ok, h.Seq > end.Seq+1:
-		wait = h.Prev
-	default:
-		if wait, err = r.admitBranch(v); err != nil {
-			return wait, err
+	end, _ := r.log.Tip(h.Dev, h.Chain)
+	if h.Seq <= end.Seq && !r.log.Free(h.Dev, h.Seq) {
+		if here, err := r.log.Has(r.n.ctx, v.ID()); err != nil || here {
+			return cmp.Or(err, errDuplicate)
 		}
-	}
-	if !wait.IsZero() {
-		if _, err := r.judge(v); silenced(err) && r.links.has(wait) {
-			return protocol.ID{}, err // one more that does not count
-		}
-		return wait, nil
 	}
 	if _, err := r.judge(v); err != nil {
-		return waitFor(err)
+		return err
 	}
-	return wait, nil
-}
-
-// admitBranch handles an event at or before a chain's end: a duplicate, or a
-// branch of a fork, which is kept as well.
-func (r *room) admitBranch(v protocol.Verified) (wait protocol.ID, err error) {
-	switch _, err := r.log.Get(r.n.ctx, v.ID()); {
-	case err == nil:
-		return wait, errDuplicate
-	case !errors.Is(err, storage.ErrNotFound):
-		return wait, err
+	if h.Seq == 1 || h.Prev == end.ID || q.gap || r.recent.Contains(h.Prev) || r.links.has(h.Prev) {
+		return nil
 	}
-	if h := v.Header(); h.Seq > 1 && !r.recent.Contains(h.Prev) {
-		if _, err := r.log.Get(r.n.ctx, h.Prev); errors.Is(err, storage.ErrNotFound) {
-			return h.Prev, nil
-		} else if err != nil {
-			return wait, err
-		}
-	}
-	return wait, nil
+	here, err := r.log.Has(r.n.ctx, h.Prev)
+	q.gap = !here
+	return err
 }

@@ -383,7 +383,8 @@ func (r *room) addSecrets(ctx context.Context, w protocol.Welcome) error {
 	return r.saveMeta(ctx)
 }
 
-// settleIn greets the peers again, now as a member, and waits for the history.
+// settleIn greets the peers again, now as a member, and waits for the newest of the
+// history.
 func (n *Node) settleIn(ctx context.Context, r *room, admitter peer.ID) error {
 	ctx, cancel := context.WithTimeout(ctx, settleMost)
 	defer cancel()
@@ -397,7 +398,7 @@ func (n *Node) settleIn(ctx context.Context, r *room, admitter peer.ID) error {
 	}
 	for {
 		changed := n.peers.changes()
-		if r.isMember(r.me.Dev()) && !r.lastSync().IsZero() {
+		if r.isMember(r.me.Dev()) && r.hasPage() {
 			r.refreshProfile()
 			return nil
 		}
@@ -409,6 +410,13 @@ func (n *Node) settleIn(ctx context.Context, r *room, admitter peer.ID) error {
 			return fmt.Errorf("joined, and the history is not here yet: %w", ctx.Err())
 		}
 	}
+}
+
+// hasPage says whether the newest messages are here that somebody had when asked.
+func (r *room) hasPage() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.paged || !r.synced.IsZero()
 }
 
 func (r *room) lastSync() time.Time {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/protocol/reconcile"
 )
 
 // What a peer can make this node hold or do is capped here, with the reason.
@@ -63,8 +64,9 @@ const (
 	// sparedPairs bounds what is remembered of which message is before which: walking
 	// a chain that forks often takes long.
 	sparedPairs = 16384
-	// countedEnds bounds what is remembered about ends of branches.
-	countedEnds = 16384
+	// untoldRest is how many times longer than it took to find out what of a chain others
+	// are not told of, that is not done again: a tenth of a core at most.
+	untoldRest = 10
 	// parkedFor is how long an event waits for what it refers to: a member who has
 	// it is met within a day, or sync brings both later.
 	parkedFor = 24 * time.Hour
@@ -77,6 +79,39 @@ const (
 	syncIdle = 20 * time.Second
 	// syncMost bounds one sync as a whole; the next one goes on where it ended.
 	syncMost = 10 * time.Minute
+
+	// syncTalk bounds what comes before the messages of a sync as a whole, so that nobody
+	// drips digests and tips for ever.
+	syncTalk = time.Minute
+	// compareRounds bounds the rounds of comparing of one sync: two comparisons. Sets that
+	// differ in a thousand places of a million take some ten.
+	compareRounds = 2 * reconcile.MaxRounds
+	// compareFrame bounds the message of one round in bytes.
+	compareFrame = 60 << 10
+	// newestPage is how many messages somebody who lacks more is sent first: what fits
+	// some screens.
+	newestPage = 4096
+	// givenPage is how many messages are sent in ascending order at a stretch: each leaves
+	// one hole in each chain until the next one comes.
+	givenPage = 1024
+	// inflowEvents and inflowBytes are how many events are verified together: in batches
+	// the check of a signature costs a third.
+	inflowEvents = 512
+	inflowBytes  = 256 << 10
+	// inflowBatches bounds the batches that are read ahead, and those on their way to the
+	// disk: some MiB.
+	inflowBatches = 8
+	// repeatsMost is how many events in a row may be no news before a transfer is given up:
+	// several members may send the same at a time, and nobody the same for ever.
+	repeatsMost = 1 << 16
+	// unrulyFirst and unrulyMost are how long a peer is left alone who did not keep to the
+	// protocol, at first and in the end.
+	unrulyFirst = time.Second
+	unrulyMost  = 10 * time.Minute
+	// shareAbove is how many messages a room lacks before several members are asked for
+	// parts of them, and syncSources how many.
+	shareAbove  = 20_000
+	syncSources = 3
 
 	// fetchTurn is how long a transfer waits for the one that runs before it begins
 	// beside it: most are done by then.

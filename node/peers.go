@@ -46,7 +46,11 @@ type attempt struct {
 }
 
 // syncState says what is due with a peer in one group.
-type syncState struct{ running, again bool }
+type syncState struct {
+	running, again bool
+	unruly         int       // how often in a row it did not keep to the protocol
+	until          time.Time // it is left alone
+}
 
 func newPeers() *peers {
 	return &peers{known: make(map[peer.ID]*peerState), wake: make(chan struct{})}

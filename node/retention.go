@@ -160,13 +160,13 @@ func (r *room) expired(v protocol.Verified) bool {
 }
 
 // outgoing returns an event as it is handed on: without a body that is not kept.
-func (r *room) outgoing(v protocol.Verified) []byte {
+func (r *room) outgoing(v protocol.Verified) protocol.Verified {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if v.Whole() && r.expired(v) {
 		v = v.Erased()
 	}
-	return v.Wire()
+	return v
 }
 
 // dated says whether a message is from so far ahead that by the time it carries nobody

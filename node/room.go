@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/protocol/reconcile"
 	"github.com/p2pchat/p2pchat/storage"
 )
 
@@ -48,7 +48,8 @@ type room struct {
 	// bodiless are messages that somebody looked at and of which there is an erased
 	// copy only, though nothing says that they should be erased.
 	bodiless map[protocol.ID]bool
-	counted  counted
+	untold   untoldAll
+	guessed  bool // by whoever asked last whether a message counts: a cut names what is not here
 	spared   *simplelru.LRU[pair, bool]
 	recent   *simplelru.LRU[protocol.ID, uint64] // and their times
 	records  map[recordSlot]protocol.VerifiedRecord
@@ -65,6 +66,7 @@ type room struct {
 	failed   bool      // an append was refused: what was admitted with it is not stored
 	losses   uint64    // log.Failures when the state was last known to fit the log
 	synced   time.Time // when nothing was missing here that a member had
+	paged    bool      // the newest messages came, and what is older is on its way
 
 	making sync.Mutex // held while a prekey is made
 
@@ -84,6 +86,8 @@ type roomMeta struct {
 	// Device is mixed into this device's key in the group, once another was in use
 	// beside it; see cloned.
 	Device protocol.Secret `cbor:"7,keyasint,omitzero"`
+	// Window is how far back messages are fetched unasked, in seconds; 0 is all of them.
+	Window uint64 `cbor:"21,keyasint,omitzero"`
 }
 
 type recordSlot struct {
@@ -280,39 +284,53 @@ func (r *room) poke() {
 	}
 }
 
-// digestCache remembers the digest of what the room holds.
+// digestCache remembers the digests of what the room holds.
 type digestCache struct {
-	cursor  uint64
-	stamp   int
-	valid   bool
-	tips    protocol.ID
-	records protocol.ID
-	fresh   bool // records are unchanged
-	set     *protocol.Set
-	events  int // in the set, by which there are other members
+	cursor uint64
+	stamp  int
+	valid  bool
+	open   protocol.Open
+	fresh  bool // records are unchanged
+	set    *protocol.Set
+	events int // in the set, by which there are other members
 }
 
-// digests returns the digests of all tips and of all records.
-func (r *room) digests() (tips, records protocol.ID) {
+// open is the first frame of a sync: the digests of what the room holds.
+func (r *room) open() protocol.Open {
 	cursor := r.log.Cursor() // before Tips: what comes between makes the cache stale, not wrong
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	events := r.set.Len()
-	if stamp := r.current().Stamp(); !r.digest.valid || r.digest.cursor != cursor || r.digest.stamp != stamp || r.digest.set != r.set || r.digest.events != events {
-		r.digest.tips, r.digest.cursor, r.digest.stamp, r.digest.valid = protocol.DigestTips(r.tips()), cursor, stamp, true
+	d, events := &r.digest, r.set.Len()
+	d.open.Group = r.group
+	if stamp := r.current().Stamp(); !d.valid || d.cursor != cursor || d.stamp != stamp || d.set != r.set || d.events != events || r.untold.late {
+		d.open.Control, d.cursor, d.stamp, d.valid = protocol.DigestTips(r.tips()), cursor, stamp, true
+		if err := r.sumUp(&d.open); err != nil {
+			r.n.log.Error("what is held cannot be summed up", "err", err)
+			d.valid = false
+		}
 	}
-	if !r.digest.fresh || r.digest.set != r.set || r.digest.events != events {
-		r.digest.records = protocol.DigestRecords(r.recordKeys())
-		r.digest.fresh, r.digest.set, r.digest.events = true, r.set, events
+	if !d.fresh || d.set != r.set || d.events != events {
+		d.open.Records = protocol.DigestRecords(r.recordKeys())
+		d.fresh, d.set, d.events = true, r.set, events
 	}
-	return r.digest.tips, r.digest.records
+	return d.open
 }
 
-// whole is both digests as one, to compare with what a peer last agreed to.
-func (r *room) whole() protocol.ID {
-	tips, records := r.digests()
-	return protocol.ID(sha256.Sum256(append(tips[:], records[:]...)))
+// sumUp counts the messages that others are told of. The caller holds mu.
+func (r *room) sumUp(o *protocol.Open) error {
+	r.refreshUntold()
+	return r.log.Messages(r.n.ctx, func(set reconcile.Set) error {
+		sum, err := set.Sum(0, set.Len())
+		for _, it := range r.untold.items {
+			sum = sum.Minus(reconcile.SumOf(it.ID))
+		}
+		o.Count, o.Sum = uint64(set.Len()-len(r.untold.items)), sum.Bytes()
+		return err
+	})
 }
+
+// whole stands for all that the room holds, to compare with what a peer last agreed to.
+func (r *room) whole() protocol.ID { return r.open().Digest() }
 
 // recordKeys returns the keys of the members' records in order: those of who has gone
 // are kept for their names, and a newcomer does not take them. The caller holds mu.

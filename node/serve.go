@@ -2,92 +2,137 @@ package node
 
 import (
 	"context"
-	"crypto/sha256"
+	"fmt"
 	"slices"
 
 	"github.com/p2pchat/p2pchat/protocol"
 )
 
-// wholeOf is the digest of an Open, to compare with [room.whole].
-func wholeOf(o protocol.Open) protocol.ID {
-	return protocol.ID(sha256.Sum256(append(o.Tips[:], o.Records[:]...)))
+// serveSync is the responder's side.
+func (n *Node) serveSync(ctx context.Context, w *wire) error {
+	p := w.peer()
+	var place *peerState
+	n.peers.with(p, func(s *peerState) {
+		if s.serving < syncServed {
+			s.serving++
+			place = s
+		}
+	})
+	if place == nil {
+		return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedBusy})
+	}
+	defer n.peers.do(func() { place.serving-- })
+	w.by(syncTalk)
+	var theirs protocol.Open
+	if err := w.expect(protocol.FrameOpen, &theirs); err != nil {
+		return err
+	}
+	r, err := n.room(theirs.Group)
+	if err != nil {
+		return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedUnknown})
+	}
+	if dev, ok := n.peers.proved(p, r.group); !ok {
+		return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedUnknown})
+	} else if !r.isMember(dev) {
+		return r.bid(ctx, w, dev)
+	}
+	open := r.open()
+	reply := open
+	reply.Addrs = n.introductions(p, r)
+	if err := w.send(protocol.FrameOpen, reply); err != nil {
+		return err
+	}
+	if theirs.Digest() == open.Digest() {
+		n.agreed(r, p, open.Digest())
+		return nil
+	}
+	w.by(syncTalk)
+	have, err := w.readHave()
+	if err != nil {
+		return err
+	}
+	w.by(syncMost)
+	lacks, err := r.serve(ctx, w, theirs, have)
+	if lacks || r.lacks(have) {
+		n.wantSync(r, p, 0)
+	}
+	return err
 }
 
 // serve sends what the other side lacks: all control events first, so that what
-// follows can be judged, then records, then messages.
-func (r *room) serve(ctx context.Context, w *wire, have *holding) error {
+// follows can be judged, then records, then messages. It says whether the other side
+// holds messages that this room lacks.
+func (r *room) serve(ctx context.Context, w *wire, theirs protocol.Open, have *holding) (lacks bool, err error) {
 	out := &sender{wire: w, kind: protocol.FrameEvents}
-	r.mu.Lock()
-	mine := r.tips()
-	r.mu.Unlock()
 	if err := r.serveControl(out, have, nil); err != nil {
-		return err
+		return false, err
 	}
 	if err := r.serveRecords(out, have); err != nil {
-		return err
+		return false, err
 	}
-	for _, chain := range chainsOf(mine, protocol.Messages) {
-		if err := r.serveChain(ctx, out, chain, have.tips[chain[0].key()]); err != nil {
-			return err
-		}
+	g := &giver{r: r, ctx: ctx, out: out, asks: have.asks}
+	if err := g.compareAll(w, theirs); err != nil {
+		return g.lacks, err
 	}
-	if err := out.flush(); err != nil {
-		return err
-	}
-	return w.send(protocol.FrameDone, struct{}{})
+	return g.lacks, w.send(protocol.FrameDone, protocol.Done{Same: !g.lacks && g.given == 0})
 }
 
-// tip is a tip with its chain's key.
-type tip protocol.Tip
-
-func (t tip) key() chainKey { return chainKey{t.Dev, t.Chain} }
-
-// chainsOf groups the tips of one sort of chain by device; a forked chain has several.
-func chainsOf(tips []protocol.Tip, sort protocol.Chain) [][]tip {
-	var out [][]tip
-	for _, t := range tips {
-		if t.Chain != sort {
-			continue
-		}
-		if n := len(out); n > 0 && out[n-1][0].key() == tip(t).key() {
-			out[n-1] = append(out[n-1], tip(t))
-		} else {
-			out = append(out, []tip{tip(t)})
-		}
-	}
-	return out
-}
-
-// lacking says from which place of a chain on the other side lacks something: 0 for
-// none. Whoever holds all the tips holds the chain. Where the other side is ahead
-// it lacks nothing from here. Where the branches do not fit, everything is sent and
-// what is there already costs only its bytes.
-func (r *room) lacking(mine []tip, theirs []protocol.Tip) (uint64, error) {
-	if len(theirs) == 0 {
-		return 1, nil
-	}
-	if !slices.ContainsFunc(mine, func(t tip) bool { return !slices.Contains(theirs, protocol.Tip(t)) }) {
-		return 0, nil
-	}
-	if len(mine) > 1 {
-		return 1, nil
-	}
+// lacks says whether the other side holds control events or records that this room does
+// not.
+func (r *room) lacks(have *holding) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	from, ahead := uint64(1), true
-	for _, t := range theirs {
-		if t.Seq > mine[0].Seq {
-			continue
-		}
-		ahead = false
-		if r.precedes(t, protocol.Tip(mine[0])) {
-			from = max(from, t.Seq+1)
+	if r.lacksControl(have.tips) {
+		return true
+	}
+	for slot, number := range have.records {
+		if rec, ok := r.records[slot]; !ok || rec.Record().Number < number {
+			return true
 		}
 	}
-	if ahead {
-		return 0, nil
+	return false
+}
+
+// holding is what the other side of a sync says it holds beside messages.
+type holding struct {
+	tips    []protocol.Tip // of control chains
+	records map[recordSlot]uint64
+	asks    protocol.Have // for messages
+}
+
+// lacksControl says whether somebody tells of a control event, or of a crowd, that this
+// room has not seen. What was refused as surplus is not asked for again. The caller holds
+// mu.
+func (r *room) lacksControl(theirs []protocol.Tip) bool {
+	ends := r.current().Ends()
+	return slices.ContainsFunc(theirs, func(t protocol.Tip) bool {
+		_, told := slices.BinarySearchFunc(ends, t, protocol.Tip.Compare)
+		return !told && !r.set.Has(t.ID) && !r.surplus.Contains(t.ID)
+	})
+}
+
+// readHave reads the other side's list. It is bounded by what one device a member
+// can have, and by the idle timeout.
+func (w *wire) readHave() (*holding, error) {
+	h := &holding{records: make(map[recordSlot]uint64)}
+	for range haveFrames {
+		var have protocol.Have
+		if err := w.expect(protocol.FrameHave, &have); err != nil {
+			return nil, err
+		}
+		if len(have.Tips)+len(have.Records) > protocol.MaxFrontier {
+			return nil, fmt.Errorf("sync: %w: %d tips and records in a frame", ErrTooLarge, len(have.Tips)+len(have.Records))
+		}
+		h.tips = append(h.tips, have.Tips...)
+		for _, k := range have.Records {
+			h.records[recordSlot{k.Dev, k.Type}] = k.Number
+		}
+		if !have.More {
+			h.asks = protocol.Have{Since: have.Since, Part: have.Part, Parts: have.Parts}
+			return h, h.asks.Check()
+		}
 	}
-	return from, nil
+	return nil, fmt.Errorf("sync: %w: more than %d frames of tips", ErrTooLarge, haveFrames)
 }
 
 // serveControl sends the control events that the other side lacks, each after what
@@ -100,7 +145,7 @@ func (r *room) serveControl(out *sender, have *holding, only *protocol.Past) err
 		}
 	}
 	r.mu.Lock()
-	lacking := r.current().Lacking(have.control(), only)
+	lacking := r.current().Lacking(have.tips, only)
 	r.mu.Unlock()
 	for v := range lacking {
 		if h := v.Header(); h.Seq > durable[h.Dev] {
@@ -136,82 +181,6 @@ func (r *room) serveRecords(out *sender, have *holding) error {
 	}
 	out.kind = protocol.FrameEvents
 	return nil
-}
-
-func (r *room) serveChain(ctx context.Context, out *sender, mine []tip, theirs []protocol.Tip) error {
-	seq, err := r.lacking(mine, theirs)
-	if err != nil || seq == 0 {
-		return err
-	}
-	return r.serveFrom(ctx, out, mine, seq)
-}
-
-// serveFrom sends a chain from a place on.
-func (r *room) serveFrom(ctx context.Context, out *sender, mine []tip, seq uint64) error {
-	last := uint64(0) // what comes after the last that counts stays here
-	for _, t := range mine {
-		last = max(last, t.Seq)
-	}
-	hidden := r.hides(mine)
-	for seq <= last {
-		page, err := r.log.Chain(ctx, mine[0].Dev, mine[0].Chain, seq, followPage)
-		if err := r.readable(err); err != nil || len(page) == 0 {
-			return err
-		}
-		for _, v := range page {
-			if v.Header().Seq > last {
-				return nil
-			}
-			if hidden && !r.leadsTo(v.Tip(), mine) {
-				continue
-			}
-			if err := r.serveCited(out, v); err != nil {
-				return err
-			}
-			if err := out.add(r.outgoing(v)); err != nil {
-				return err
-			}
-		}
-		seq = page[len(page)-1].Header().Seq + 1
-	}
-	return nil
-}
-
-// serveCited sends the control events that a message cites and that are not sent to
-// everybody.
-func (r *room) serveCited(out *sender, v protocol.Verified) error {
-	r.mu.Lock()
-	cited := r.current().Cited(v)
-	r.mu.Unlock()
-	for _, c := range cited {
-		if err := out.add(c.Wire()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// hides says whether there are branches of a chain that others are not told of.
-func (r *room) hides(told []tip) bool {
-	r.mu.Lock()
-	clean := r.current().Unquestioned(told[0].Dev)
-	r.mu.Unlock()
-	if clean {
-		return false
-	}
-	for _, t := range r.log.Tips() {
-		if tip(t).key() == told[0].key() && !slices.Contains(told, tip(t)) {
-			return true
-		}
-	}
-	return false
-}
-
-// leadsTo says whether an event is on the way to one of some tips.
-func (r *room) leadsTo(t protocol.Tip, tips []tip) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.ContainsFunc(tips, func(end tip) bool { return r.precedes(t, protocol.Tip(end)) })
 }
 
 // frames is where frames go: a stream, or a file.

@@ -119,7 +119,7 @@ func TestTheBannedAreNeitherHeardNorServed(t *testing.T) {
 func (k *talk) farewell() {
 	k.t.Helper()
 	var open protocol.Open
-	if err := k.frame(protocol.FrameOpen, &open); err != nil || open.Tips != open.Group {
+	if err := k.frame(protocol.FrameOpen, &open); err != nil || open.Control != open.Group {
 		k.t.Errorf("the answer to who is out is %+v, %v", open, err)
 		return
 	}
@@ -179,7 +179,7 @@ func TestTheBannedLearnNothingByBeingAsked(t *testing.T) {
 		if k.frame(protocol.FrameOpen, &open) != nil {
 			return
 		}
-		k.send(protocol.FrameOpen, protocol.Open{Group: club, Tips: nonce(), Records: nonce()})
+		k.send(protocol.FrameOpen, protocol.Open{Group: club, Control: nonce(), Records: nonce()})
 		if k.frame(protocol.FrameHave, &have) == nil {
 			learned <- len(have.Tips) + len(have.Records)
 		}

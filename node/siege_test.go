@@ -29,7 +29,8 @@ func settled(t *testing.T, group protocol.ID, all ...*person) {
 	for end := time.Now().Add(patience / 4); !same(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			for _, p := range all {
-				t.Logf("%s tells of %v, %v", p.cfg.Name, p.Told(group), p.RecordKeys(group))
+				tips, messages := p.Told(group)
+				t.Logf("%s tells of %v, %d messages %v, %v", p.cfg.Name, tips, len(messages), messages, p.RecordKeys(group))
 			}
 			t.Fatal("the nodes do not come to hold the same")
 		}

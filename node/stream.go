@@ -27,6 +27,19 @@ type wire struct {
 	in     *bufio.Reader
 	out    []byte
 	idle   time.Duration // how long one read or write may take
+	limit  time.Time     // when all that is being done has to be over; zero is never
+}
+
+// by limits how long what comes next may take as a whole: who drips keeps within idle.
+func (w *wire) by(most time.Duration) { w.limit = time.Now().Add(most) }
+
+// deadline returns when the next read or write has to be over.
+func (w *wire) deadline() time.Time {
+	t := time.Now().Add(w.idle)
+	if !w.limit.IsZero() && w.limit.Before(t) {
+		return w.limit
+	}
+	return t
 }
 
 func newWire(s network.Stream, idle time.Duration) *wire {
@@ -50,7 +63,7 @@ func (w *wire) put(kind protocol.FrameKind, payload any) {
 }
 
 func (w *wire) flush() error {
-	if err := w.stream.SetWriteDeadline(time.Now().Add(w.idle)); err != nil {
+	if err := w.stream.SetWriteDeadline(w.deadline()); err != nil {
 		return err
 	}
 	_, err := w.stream.Write(w.out)
@@ -65,7 +78,7 @@ func (w *wire) send(kind protocol.FrameKind, payload any) error {
 
 // next reads a frame of any kind.
 func (w *wire) next() (protocol.Frame, error) {
-	if err := w.stream.SetReadDeadline(time.Now().Add(w.idle)); err != nil {
+	if err := w.stream.SetReadDeadline(w.deadline()); err != nil {
 		return protocol.Frame{}, err
 	}
 	return protocol.ReadFrame(w.in)

@@ -1,23 +1,24 @@
 package node
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/p2pchat/p2pchat/protocol"
-	"github.com/p2pchat/p2pchat/storage"
+	"github.com/p2pchat/p2pchat/protocol/reconcile"
 )
 
 // Sync pulls: the initiator says what it holds and the responder sends what that
 // lacks. Both ends of a connection pull, so both become complete. The first frames
-// carry digests; where they are equal the sync ends after one round trip.
+// carry digests; where they are equal the sync ends after one round trip. Otherwise the
+// responder compares messages, range by range, and sends what turns out to be missing.
 
 // wantSync has a room pull from a peer soon. While one pull with a peer runs,
 // another is remembered and follows it.
@@ -42,17 +43,24 @@ func (n *Node) wantSync(r *room, p peer.ID, delay time.Duration) {
 
 func (n *Node) syncLoop(ctx context.Context, r *room, p peer.ID, delay time.Duration) {
 	for again := true; again; {
+		n.peers.with(p, func(s *peerState) {
+			if st := s.syncing[r.group]; st != nil {
+				delay = max(delay, st.pause())
+			}
+		})
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(delay):
 		}
-		if err := n.pull(ctx, r, p); err != nil {
+		err := n.pull(ctx, r, p, request{since: r.since()})
+		if err != nil {
 			n.log.Debug("sync", "group", protocol.Short(r.group.Text(protocol.GroupPrefix)), "peer", p, "err", err)
 		}
 		again = false
 		n.peers.with(p, func(s *peerState) {
 			if st := s.syncing[r.group]; st != nil { // or the peer has gone and come back
+				st.judge(err)
 				again, st.again = st.again, false
 				st.running = again
 			}
@@ -61,8 +69,46 @@ func (n *Node) syncLoop(ctx context.Context, r *room, p peer.ID, delay time.Dura
 	}
 }
 
+// judge remembers how often in a row a peer did not keep to the protocol.
+func (st *syncState) judge(err error) {
+	switch {
+	case err == nil:
+		st.unruly = 0
+	case unruly(err):
+		st.unruly++
+		st.until = time.Now().Add(min(unrulyFirst<<min(st.unruly-1, 16), unrulyMost))
+	}
+}
+
+// pause returns how long a peer is to be left alone.
+func (st *syncState) pause() time.Duration {
+	if st.unruly == 0 {
+		return 0
+	}
+	return time.Until(st.until)
+}
+
+// errUnruly says that a peer does not keep to the protocol: it is left alone for a while.
+var errUnruly = errors.New("not by the protocol")
+
+// unruly says whether an error shows that a peer does not keep to the protocol.
+func unruly(err error) bool {
+	for _, e := range []error{errUnruly, protocol.ErrMalformed, protocol.ErrTooLarge, protocol.ErrBadSignature, reconcile.ErrMalformed, ErrTooLarge} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// request says which messages a pull is for.
+type request struct {
+	since       uint64 // Unix milliseconds
+	part, parts uint64 // see [protocol.Have]
+}
+
 // pull fetches from a peer what this room lacks.
-func (n *Node) pull(ctx context.Context, r *room, p peer.ID) error {
+func (n *Node) pull(ctx context.Context, r *room, p peer.ID, ask request) error {
 	if dev, ok := n.peers.proved(p, r.group); ok && r.isFormer(dev) && !n.mayAskFormer(r, p) {
 		return nil
 	}
@@ -74,13 +120,14 @@ func (n *Node) pull(ctx context.Context, r *room, p peer.ID) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = w.stream.Reset() })
 	defer stop()
-	err = n.pullFrom(ctx, r, w)
+	err = n.pullFrom(ctx, r, w, ask)
 	w.end(err)
 	return err
 }
 
-func (n *Node) pullFrom(ctx context.Context, r *room, w *wire) error {
+func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) error {
 	open := r.open()
+	w.by(syncTalk)
 	if err := w.send(protocol.FrameOpen, open); err != nil {
 		return err
 	}
@@ -89,50 +136,83 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire) error {
 		return err
 	}
 	n.introduced(theirs.Addrs)
-	if theirs.Tips == open.Tips && theirs.Records == open.Records {
-		n.agreed(r, w.peer(), wholeOf(open))
+	if theirs.Digest() == open.Digest() {
+		n.agreed(r, w.peer(), open.Digest())
 		return nil
 	}
-	// One transfer a room at a time, or several peers send the same; but a peer that
-	// never finishes must not keep the others out.
-	select {
-	case r.fetch <- struct{}{}:
-		defer func() { <-r.fetch }()
-	case <-time.After(fetchTurn):
-	case <-ctx.Done():
-		return ctx.Err()
+	if ask.parts == 0 {
+		// One transfer a room at a time, or several peers send the same; but a peer that
+		// never finishes must not keep the others out.
+		select {
+		case r.fetch <- struct{}{}:
+			defer func() { <-r.fetch }()
+		case <-time.After(fetchTurn):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	if dev, ok := n.peers.proved(w.peer(), r.group); ok && r.isFormer(dev) {
 		return r.pullFormer(ctx, w, dev)
 	}
-	if err := w.sendHave(r); err != nil {
+	if ask.parts == 0 && theirs.Count > open.Count+shareAbove {
+		var wait func()
+		ask, wait = n.share(ctx, r, w.peer(), ask)
+		defer wait()
+	}
+	w.by(syncTalk)
+	if err := w.sendHave(r, ask); err != nil {
 		return err
 	}
-	if err := r.receive(ctx, w); err != nil {
+	w.by(syncMost)
+	same, err := r.receive(ctx, w)
+	if err != nil {
 		return err
+	}
+	if same && ask.parts == 0 && open.Control == theirs.Control && open.Records == theirs.Records {
+		n.agreed(r, w.peer(), open.Digest()) // as far as is asked for
 	}
 	r.caughtUp() // with all that the other side had when it was asked
 	return nil
 }
 
-// open is the first frame of a sync: the digests of what the room holds.
-func (r *room) open() protocol.Open {
-	tips, records := r.digests()
-	return protocol.Open{Group: r.group, Tips: tips, Records: records}
+// share has other members send parts of what a peer has and this node lacks. It returns
+// what to ask that peer for, and what waits for the others and then has it asked for
+// what they did not have.
+func (n *Node) share(ctx context.Context, r *room, p peer.ID, ask request) (request, func()) {
+	mine := r.whole()
+	var others []peer.ID
+	for _, q := range n.members(r) {
+		n.peers.with(q, func(s *peerState) {
+			st := s.syncing[r.group]
+			if q != p && s.equal[r.group] != mine && (st == nil || st.pause() <= 0) && len(others) < syncSources-1 {
+				others = append(others, q)
+			}
+		})
+	}
+	if len(others) == 0 {
+		return ask, func() {}
+	}
+	ask.parts = uint64(1 + len(others))
+	var all sync.WaitGroup
+	for i, q := range others {
+		part := ask
+		part.part = uint64(i + 1)
+		all.Go(func() {
+			if err := n.pull(ctx, r, q, part); err != nil {
+				n.log.Debug("sync of a part", "peer", q, "err", err)
+			}
+		})
+	}
+	return ask, func() {
+		all.Wait()
+		n.wantSync(r, p, 0)
+	}
 }
 
-// sendHave lists what the room holds, in as many frames as it takes.
-func (w *wire) sendHave(r *room) error {
-	tips := slices.DeleteFunc(r.log.Tips(), func(t protocol.Tip) bool { return t.Chain == protocol.Control })
+// sendHave lists what the room holds beside messages, in as many frames as it takes.
+func (w *wire) sendHave(r *room, ask request) error {
 	r.mu.Lock()
-	// Up to where chains count as well: from there on a branch that does may lead
-	// elsewhere.
-	for _, t := range r.tips() {
-		if i, ok := slices.BinarySearchFunc(tips, t, protocol.Tip.Compare); !ok {
-			tips = slices.Insert(tips, i, t)
-		}
-	}
-	records := r.recordKeys()
+	tips, records := r.tips(), r.recordKeys()
 	r.mu.Unlock()
 	for {
 		have := protocol.Have{Tips: tips[:min(len(tips), protocol.MaxFrontier)]}
@@ -140,219 +220,85 @@ func (w *wire) sendHave(r *room) error {
 		room := protocol.MaxFrontier - len(have.Tips)
 		have.Records = records[:min(len(records), room)]
 		records = records[len(have.Records):]
-		have.More = len(tips)+len(records) > 0
+		if have.More = len(tips)+len(records) > 0; !have.More {
+			have.Since, have.Part, have.Parts = ask.since, ask.part, ask.parts
+		}
 		if err := w.send(protocol.FrameHave, have); err != nil || !have.More {
 			return err
 		}
 	}
 }
 
-// receive takes in what the other side sends until it is done. A frame's events are
-// on their way to the disk while the next one is read and verified.
-func (r *room) receive(ctx context.Context, w *wire) error {
-	var last *storage.Commit
-	for {
+// receive takes in what the other side sends until it is done, and says whether both
+// hold the same of what was asked for.
+func (r *room) receive(ctx context.Context, w *wire) (same bool, err error) {
+	work := r.progress("sync", w.peer())
+	defer work.end()
+	in := r.inflow(ctx, w, work)
+	defer in.end()
+	for rounds, given := 0, false; ; {
 		f, err := w.next()
 		if err != nil {
-			return err
+			return false, cmp.Or(in.err(), err)
 		}
-		if f.Kind == protocol.FrameDone {
-			break
+		switch f.Kind {
+		case protocol.FrameEvents, protocol.FramePacked, protocol.FrameRecords:
+			err = in.put(f)
+			given = given || f.Kind == protocol.FramePacked
+		case protocol.FrameTotal:
+			var total protocol.Total
+			err = f.Decode(protocol.FrameTotal, &total)
+			work.expect(total.Events, 0)
+		case protocol.FrameCompare:
+			if rounds++; rounds > compareRounds {
+				return false, fmt.Errorf("%w: more than %d rounds of comparing", errUnruly, compareRounds)
+			}
+			if err = in.drain(); err != nil { // so that it is known what counts
+				return false, err
+			}
+			if given {
+				r.gotPage()
+			}
+			err = r.answer(ctx, w, f)
+		default:
+			var done protocol.Done
+			if err := f.Decode(protocol.FrameDone, &done); err != nil {
+				return false, err
+			}
+			return done.Same, in.drain()
 		}
-		commit, err := r.take(ctx, w.peer(), f)
 		if err != nil {
-			return err
+			return false, err
 		}
-		if last != nil {
-			if err := last.Wait(ctx); err != nil {
-				return err
-			}
-		}
-		last = commit
 	}
-	if last != nil {
-		return last.Wait(ctx)
-	}
-	return nil
 }
 
-// take admits one frame of events or records. A peer that sends what does not
-// verify is not believed any further.
-func (r *room) take(ctx context.Context, from peer.ID, f protocol.Frame) (*storage.Commit, error) {
-	var list protocol.Events
-	switch f.Kind {
-	case protocol.FrameEvents:
-		if err := f.Decode(protocol.FrameEvents, &list); err != nil {
-			return nil, err
-		}
-		events, errs := protocol.VerifyBatch(r.group, list.List, rand.Reader)
-		known := events[:0]
-		for i, err := range errs {
-			switch {
-			case err == nil:
-				known = append(known, events[i])
-			case !errors.Is(err, protocol.ErrUnknownCritical): // of the future; the rest is not
-				return nil, fmt.Errorf("peer %s sent an event that does not verify: %w", from, err)
-			}
-		}
-		if slices.ContainsFunc(known, func(v protocol.Verified) bool { return v.Header().Chain == protocol.Messages }) {
-			r.askPeer(ctx, from) // the control events are here, so followers need not see a line without its key
-		}
-		in := r.ingest(from, known)
-		r.settle(in)
-		if in.again {
-			r.n.wantSync(r, from, 0)
-		}
-		return in.commit, nil
-	case protocol.FrameRecords:
-		if err := f.Decode(protocol.FrameRecords, &list); err != nil {
-			return nil, err
-		}
-		var records []protocol.VerifiedRecord
-		for _, wire := range list.List {
-			rec, err := protocol.VerifyRecord(r.group, wire)
-			if err != nil {
-				return nil, fmt.Errorf("peer %s: %w", from, err)
-			}
-			records = append(records, rec)
-		}
-		return r.ingestRecords(records), nil
-	}
-	return nil, f.Decode(protocol.FrameEvents, &list)
-}
-
-// serveSync is the responder's side.
-func (n *Node) serveSync(ctx context.Context, w *wire) error {
-	p := w.peer()
-	var place *peerState
-	n.peers.with(p, func(s *peerState) {
-		if s.serving < syncServed {
-			s.serving++
-			place = s
-		}
-	})
-	if place == nil {
-		return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedBusy})
-	}
-	defer n.peers.do(func() { place.serving-- })
-	var theirs protocol.Open
-	if err := w.expect(protocol.FrameOpen, &theirs); err != nil {
-		return err
-	}
-	r, err := n.room(theirs.Group)
-	if err != nil {
-		return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedUnknown})
-	}
-	if dev, ok := n.peers.proved(p, r.group); !ok {
-		return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedUnknown})
-	} else if !r.isMember(dev) {
-		return r.bid(ctx, w, dev)
-	}
-	open := r.open()
-	reply := open
-	reply.Addrs = n.introductions(p, r)
-	if err := w.send(protocol.FrameOpen, reply); err != nil {
-		return err
-	}
-	if theirs.Tips == open.Tips && theirs.Records == open.Records {
-		n.agreed(r, p, wholeOf(open))
-		return nil
-	}
-	have, err := w.readHave()
-	if err != nil {
-		return err
-	}
-	if r.lacks(have) {
-		n.wantSync(r, p, 0)
-	}
-	return r.serve(ctx, w, have)
-}
-
-// lacks says whether the other side holds what this room does not.
-func (r *room) lacks(have *holding) bool {
-	mine := make(map[chainKey]protocol.Tip)
-	for _, t := range r.log.Tips() {
-		if k := tip(t).key(); t.Seq >= mine[k].Seq {
-			mine[k] = t
-		}
-	}
-	for k, tips := range have.tips {
-		for _, t := range tips {
-			if k.chain == protocol.Control {
-				continue
-			}
-			if m := mine[k]; t.Seq > m.Seq || t.Seq == m.Seq && t.ID != m.ID {
-				return true
-			}
-		}
-	}
+// gotPage notes that the newest messages are here.
+func (r *room) gotPage() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.lacksControl(have.control()) {
-		return true
+	first := !r.paged
+	r.paged = true
+	r.mu.Unlock()
+	if first {
+		r.n.peers.notify()
 	}
-	for slot, number := range have.records {
-		if rec, ok := r.records[slot]; !ok || rec.Record().Number < number {
-			return true
-		}
-	}
-	return false
 }
 
-// holding is what the other side of a sync says it holds.
-type holding struct {
-	tips    map[chainKey][]protocol.Tip
-	records map[recordSlot]uint64
-}
-
-// control returns the tips of control chains.
-func (h *holding) control() []protocol.Tip {
-	var out []protocol.Tip
-	for k, tips := range h.tips {
-		if k.chain == protocol.Control {
-			out = append(out, tips...)
-		}
+// answer says what this room holds of what the other side asks about.
+func (r *room) answer(ctx context.Context, w *wire, f protocol.Frame) error {
+	var ask protocol.Compare
+	if err := f.Decode(protocol.FrameCompare, &ask); err != nil {
+		return err
 	}
-	return out
-}
-
-// lacksControl says whether somebody tells of a control event, or of a crowd, that this
-// room has not seen. What was refused as surplus is not asked for again. The caller holds
-// mu.
-func (r *room) lacksControl(theirs []protocol.Tip) bool {
-	ends := r.current().Ends()
-	return slices.ContainsFunc(theirs, func(t protocol.Tip) bool {
-		_, told := slices.BinarySearchFunc(ends, t, protocol.Tip.Compare)
-		return !told && !r.set.Has(t.ID) && !r.surplus.Contains(t.ID)
+	var answer []byte
+	err := r.told(ctx, func(set reconcile.Set) (err error) {
+		answer, err = reconcile.Respond(set, ask.Message, compareFrame)
+		return err
 	})
-}
-
-type chainKey struct {
-	dev   protocol.Key
-	chain protocol.Chain
-}
-
-// readHave reads the other side's list. It is bounded by what one device a member
-// can have, and by the idle timeout.
-func (w *wire) readHave() (*holding, error) {
-	h := &holding{tips: make(map[chainKey][]protocol.Tip), records: make(map[recordSlot]uint64)}
-	for range haveFrames {
-		var have protocol.Have
-		if err := w.expect(protocol.FrameHave, &have); err != nil {
-			return nil, err
-		}
-		for _, t := range have.Tips {
-			k := chainKey{t.Dev, t.Chain}
-			h.tips[k] = append(h.tips[k], t)
-		}
-		for _, k := range have.Records {
-			h.records[recordSlot{k.Dev, k.Type}] = k.Number
-		}
-		if !have.More {
-			return h, nil
-		}
+	if err != nil {
+		return err
 	}
-	return nil, fmt.Errorf("sync: %w: more than %d frames of tips", ErrTooLarge, haveFrames)
+	return w.send(protocol.FrameCompare, protocol.Compare{Message: answer})
 }
 
 // introductions returns addresses of members, once a connection: who meets one

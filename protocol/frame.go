@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -33,6 +34,8 @@ const (
 	FrameKeys       FrameKind = 31 // keys: sealed epoch secrets
 	FrameSecrets    FrameKind = 39 // bundle: BundleSecrets
 	FramePacked     FrameKind = 33 // sync: events, as Pack packs them
+	FrameCompare    FrameKind = 35 // sync: Compare
+	FrameTotal      FrameKind = 37 // sync: Total
 )
 
 // Frame is the unit of every p2pchat stream.
@@ -84,22 +87,62 @@ const (
 	RefusedElsewhere = 10 // who was asked may not admit by this invite; others may
 )
 
-// Open opens a sync of one group. The digests are SHA-256 over all tips and all
-// record keys in order; where they are equal there is nothing to do.
+// Open opens a sync of one group: what its sender holds, in short. Where all of it is
+// equal there is nothing to do.
 type Open struct {
-	Group   ID `cbor:"1,keyasint"`
-	Tips    ID `cbor:"3,keyasint"`
-	Records ID `cbor:"5,keyasint"`
+	Group   ID     `cbor:"1,keyasint"`
+	Control ID     `cbor:"3,keyasint"`          // SHA-256 over all tips of control chains in order
+	Records ID     `cbor:"5,keyasint"`          // SHA-256 over all record keys in order
+	Count   uint64 `cbor:"7,keyasint,omitzero"` // messages
+	Sum     ID     `cbor:"9,keyasint,omitzero"` // the sum of their ids, as little-endian numbers
 
 	Addrs [][]byte `cbor:"6,keyasint,omitempty"` // members' multiaddrs, from the responder, once a connection
 }
 
-// Have lists what its sender holds: the newest event of every branch of every
-// chain, and the newest record of every device and type.
+// Digest stands for all that an Open says is held.
+func (o Open) Digest() ID {
+	return digest([]any{o.Control, o.Records, o.Count, o.Sum})
+}
+
+// Have lists what its sender holds beside messages: the newest event of every branch of
+// every control chain, and the newest record of every device and type. The last one says
+// which messages are asked for.
 type Have struct {
 	Tips    []Tip       `cbor:"1,keyasint,omitempty"`
 	Records []RecordKey `cbor:"3,keyasint,omitempty"`
-	More    bool        `cbor:"5,keyasint,omitzero"` // another Have follows
+	More    bool        `cbor:"5,keyasint,omitzero"`  // another Have follows
+	Since   uint64      `cbor:"7,keyasint,omitzero"`  // Unix milliseconds: no messages from before
+	Part    uint64      `cbor:"9,keyasint,omitzero"`  // of the days since 1970, those that give this
+	Parts   uint64      `cbor:"11,keyasint,omitzero"` // modulo this: others are asked for the rest; 0 is all
+}
+
+// Asks says whether a message of a time is asked for.
+func (h Have) Asks(hlc uint64) bool {
+	return hlc >= h.Since && (h.Parts == 0 || hlc/uint64(PartSpan/time.Millisecond)%h.Parts == h.Part)
+}
+
+// Check says whether a Have asks for something that there can be.
+func (h Have) Check() error {
+	if h.Parts > MaxParts || h.Parts == 0 && h.Part != 0 || h.Parts > 0 && h.Part >= h.Parts {
+		return malformed("part %d of %d", h.Part, h.Parts)
+	}
+	return nil
+}
+
+// Compare carries a message of the Negentropy protocol, by which R finds out which
+// messages I lacks.
+type Compare struct {
+	Message []byte `cbor:"1,keyasint"`
+}
+
+// Total says how many messages more will follow, as far as R knows.
+type Total struct {
+	Events uint64 `cbor:"1,keyasint"`
+}
+
+// Done ends a sync.
+type Done struct {
+	Same bool `cbor:"1,keyasint,omitzero"` // of what was compared, both hold the same
 }
 
 // Events carries events or records in an order in which each comes after what it
@@ -221,7 +264,7 @@ func (e *RefusedError) Error() string {
 	return "refused: the request is not valid"
 }
 
-// DigestTips returns the digest of tips in order, as Open carries it.
+// DigestTips returns the digest of control tips in order, as Open carries it.
 func DigestTips(tips []Tip) ID { return digest(tips) }
 
 // DigestRecords returns the digest of record keys in order, as Open carries it.

@@ -115,6 +115,11 @@ const (
 	MaxPacked = 1 << 10
 	// MaxFrontier bounds the tips one sync frame lists, to fit MaxFrameSize.
 	MaxFrontier = 780
+	// MaxParts bounds the members that a sync is shared by: more do not make it faster.
+	MaxParts = 8
+	// PartSpan is what one of them sends at a stretch: long, so that chains have few
+	// holes on the way.
+	PartSpan = 24 * time.Hour
 	// MaxHelloTags is the fixed count hello tags are padded to: how many groups
 	// one device can be in at once before the hello says less than it could.
 	MaxHelloTags = 64

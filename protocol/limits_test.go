@@ -19,7 +19,7 @@ func TestLimitsAreTheSpecifications(t *testing.T) {
 		"MaxRequestFile": MaxRequestFile, "MaxWelcomeFile": MaxWelcomeFile, "MaxQuestionSize": MaxQuestionSize, "MaxAnswerSize": MaxAnswerSize,
 		"MaxBundlePoints": MaxBundlePoints, "MaxBundleBoxes": MaxBundleBoxes, "MaxBundleChunks": MaxBundleChunks,
 		"MaxCrowd": MaxCrowd, "KeepCrowd": KeepCrowd, "MaxIdle": MaxIdle, "KeepIdle": KeepIdle, "MaxRevokes": MaxRevokes, "MaxSeated": MaxSeated,
-		"MaxClockSkew": uint64(MaxClockSkew.Milliseconds()),
+		"MaxParts": MaxParts, "MaxClockSkew": uint64(MaxClockSkew.Milliseconds()),
 	}
 	spec, err := os.ReadFile("../docs/spec/p2pchat-1.md")
 	if err != nil {

@@ -40,9 +40,13 @@ func payloadOf(k FrameKind) any {
 	case FrameEvents, FrameRecords, FrameChunks:
 		return new(Events)
 	case FrameDone:
-		return new(struct{})
+		return new(Done)
 	case FrameSecrets:
 		return new(BundleSecrets)
+	case FrameCompare:
+		return new(Compare)
+	case FrameTotal:
+		return new(Total)
 	case FrameWant:
 		return new(Want)
 	case FrameKeys, FramePacked, FrameNearbyBox:
@@ -1212,15 +1216,20 @@ func (m *vectorMaker) frames() {
 		{"request", "A join request.", FrameRequest, req},
 		{"welcome", "A sealed welcome, as a byte string.", FrameWelcome, []byte{1, 2, 3}},
 		{"refused", "A refusal: a person has to approve first.", FrameRefused, Refusal{RefusedApproval}},
-		{"open", "Opens a sync.", FrameOpen, Open{Group: id, Tips: ID{1}, Records: ID{2}}},
-		{"open-addresses", "The responder's Open, with a member's address.", FrameOpen, Open{Group: id, Tips: ID{1}, Records: ID{2}, Addrs: [][]byte{{4, 127, 0, 0, 1, 6, 0x1f, 0x90}}}},
+		{"open", "Opens a sync.", FrameOpen, Open{Group: id, Control: ID{1}, Records: ID{2}, Count: 3, Sum: ID{4}}},
+		{"open-empty", "Of who holds no messages.", FrameOpen, Open{Group: id, Control: ID{1}, Records: ID{2}}},
+		{"open-addresses", "The responder's Open, with a member's address.", FrameOpen, Open{Group: id, Control: ID{1}, Records: ID{2}, Addrs: [][]byte{{4, 127, 0, 0, 1, 6, 0x1f, 0x90}}}},
 		{"have", "What its sender holds; another follows.", FrameHave, Have{
 			Tips: []Tip{{Dev: dev, Chain: Control, Seq: 3, ID: id}}, Records: []RecordKey{{Dev: dev, Type: RecordProfile, Number: 1}}, More: true,
 		}},
+		{"have-asks", "The last Have, of who asks for messages since a time, and of these the second of three parts.", FrameHave, Have{Since: 1700000000000, Part: 1, Parts: 3}},
 		{"have-nothing", "A Have of somebody who holds nothing.", FrameHave, Have{}},
 		{"events", "One event. Gossip carries the same.", FrameEvents, Events{[][]byte{w.genesis.Wire()}}},
 		{"records", "Records.", FrameRecords, Events{[][]byte{{1}, {2}}}},
-		{"done", "The end of a sync.", FrameDone, struct{}{}},
+		{"done", "The end.", FrameDone, Done{}},
+		{"done-same", "The end of a sync between two who hold the same.", FrameDone, Done{Same: true}},
+		{"compare", "A message of Negentropy: all that there is has the fingerprint of nothing.", FrameCompare, Compare{append([]byte{0x61, 0, 0, 1}, make([]byte, 16)...)}},
+		{"total", "So many messages follow.", FrameTotal, Total{100_000}},
 		{"chunks", "Wrap chunks. Gossip carries the same.", FrameChunks, Events{[][]byte{{1}, {2}}}},
 		{"want", "A request for chunks, and for the secrets of epochs.", FrameWant, Want{Group: id, Chunks: []ID{{1}, {2}}, Epochs: []ID{{3}}, Box: []byte{1, 2, 3}}},
 		{"want-bodies", "A request for messages whose bodies are missing.", FrameWant, Want{Group: id, Bodies: []ID{{4}, {5}}}},

@@ -1,0 +1,231 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/protocol/reconcile"
+	"github.com/p2pchat/p2pchat/storage"
+)
+
+// giver sends messages that somebody lacks, the newest first.
+type giver struct {
+	r    *room
+	ctx  context.Context
+	out  *sender
+	asks protocol.Have
+	pack protocol.Packer
+
+	untold []reconcile.Item
+	given  int  // messages
+	lacks  bool // the other side holds messages that this room does not
+}
+
+// told calls visit with the set of the messages that others are told of.
+func (r *room) told(ctx context.Context, visit func(reconcile.Set) error) error {
+	r.mu.Lock()
+	r.refreshUntold()
+	untold := r.untold.items
+	r.mu.Unlock()
+	return r.log.Messages(ctx, func(all reconcile.Set) error {
+		set, err := reconcile.Except(all, untold)
+		if err != nil {
+			return err
+		}
+		return visit(set)
+	})
+}
+
+// compareAll finds out which messages the other side of a stream lacks, and sends them.
+// Who lacks many gets a page of the newest before the rest is compared.
+func (g *giver) compareAll(w *wire, theirs protocol.Open) error {
+	// Nothing of this device leaves before it is on disk: its places could be given again.
+	if err := g.r.log.Append(nil).Wait(g.ctx); err != nil {
+		return err
+	}
+	mine := g.r.open()
+	if mine.Count == theirs.Count && mine.Sum == theirs.Sum {
+		return nil
+	}
+	from, to := reconcile.Item{Time: g.asks.Since}, reconcile.Infinity()
+	if mine.Count > theirs.Count+newestPage && g.asks.Part == 0 {
+		page, err := g.page()
+		if err != nil {
+			return err
+		}
+		if from.Compare(page) < 0 {
+			part := g.asks
+			g.asks.Parts = 0 // all of it
+			if err := g.compare(w, page, to); err != nil {
+				return err
+			}
+			g.asks, to = part, page
+		}
+	}
+	return g.compare(w, from, to)
+}
+
+// page returns where the newest page begins.
+func (g *giver) page() (first reconcile.Item, err error) {
+	err = g.r.told(g.ctx, func(set reconcile.Set) error {
+		at := max(0, set.Len()-newestPage)
+		return set.Items(at, min(at+1, set.Len()), func(it reconcile.Item) error {
+			first = it
+			return nil
+		})
+	})
+	return first, err
+}
+
+// compare finds out what the other side lacks between two messages, and sends it.
+func (g *giver) compare(w *wire, from, to reconcile.Item) error {
+	var have []reconcile.Difference
+	var i *reconcile.Initiator
+	var msg []byte
+	err := g.r.told(g.ctx, func(set reconcile.Set) (err error) {
+		i, msg, err = reconcile.Give(set, from, to, compareFrame)
+		return err
+	})
+	for err == nil && msg != nil {
+		if err = w.send(protocol.FrameCompare, protocol.Compare{Message: msg}); err != nil {
+			return err
+		}
+		var answer protocol.Compare
+		if err = w.expect(protocol.FrameCompare, &answer); err != nil {
+			return err
+		}
+		err = g.r.told(g.ctx, func(set reconcile.Set) (err error) {
+			var found reconcile.Found
+			msg, found, err = i.Next(set, answer.Message)
+			have = append(have, found.Have...)
+			g.lacks = g.lacks || found.Lacks
+			return err
+		})
+	}
+	if err != nil && !errors.Is(err, reconcile.ErrRounds) {
+		return err
+	}
+	total := 0
+	for _, d := range have {
+		total += d.Count
+	}
+	if total == 0 {
+		return nil
+	}
+	if err := w.send(protocol.FrameTotal, protocol.Total{Events: uint64(total)}); err != nil {
+		return err
+	}
+	slices.SortFunc(have, func(a, b reconcile.Difference) int { return b.From.Compare(a.From) })
+	for _, d := range have {
+		if err := g.give(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// give sends what is missing of a range, a page at a time, the newest first. In a page
+// the oldest comes first, so that most messages come after those they follow.
+func (g *giver) give(d reconcile.Difference) error {
+	g.r.mu.Lock()
+	g.r.refreshUntold()
+	g.untold = g.r.untold.items
+	g.r.mu.Unlock()
+	if len(d.Except) > 0 {
+		return g.giveSome(d)
+	}
+	for to := d.To; g.ctx.Err() == nil; {
+		page, err := g.r.log.Between(g.ctx, d.From, to, givenPage, true)
+		if err := g.r.readable(err); err != nil || len(page) == 0 {
+			return err
+		}
+		if err := g.send(page...); err != nil {
+			return err
+		}
+		to = itemOf(page[0].Event)
+	}
+	return g.ctx.Err()
+}
+
+// giveSome sends of a short range what the other side did not list.
+func (g *giver) giveSome(d reconcile.Difference) error {
+	var missing []protocol.ID
+	err := g.r.told(g.ctx, func(set reconcile.Set) error {
+		from, err := set.Find(d.From)
+		if err != nil {
+			return err
+		}
+		to, err := set.Find(d.To)
+		if d.To == reconcile.Infinity() {
+			to = set.Len()
+		}
+		if err != nil {
+			return err
+		}
+		except := make(map[protocol.ID]bool, len(d.Except))
+		for _, id := range d.Except {
+			except[id] = true
+		}
+		return set.Items(from, to, func(it reconcile.Item) error {
+			if !except[it.ID] {
+				missing = append(missing, it.ID)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	var page []storage.Entry
+	for _, id := range missing {
+		e, err := g.r.log.Get(g.ctx, id)
+		if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrDamaged) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		page = append(page, e)
+	}
+	return g.send(page...)
+}
+
+// send packs messages, and sends before each the control events that it cites and that
+// are not sent to everybody.
+func (g *giver) send(list ...storage.Entry) error {
+	for _, e := range list {
+		v := e.Event
+		if _, hidden := slices.BinarySearchFunc(g.untold, itemOf(v), reconcile.Item.Compare); hidden || !g.asks.Asks(v.Header().HLC) {
+			continue
+		}
+		g.r.mu.Lock()
+		cited := g.r.current().Cited(v)
+		g.r.mu.Unlock()
+		for _, c := range cited {
+			if err := g.out.add(c.Wire()); err != nil {
+				return err
+			}
+		}
+		v = g.r.outgoing(v)
+		if !g.pack.Add(v, protocol.MaxPackSize) {
+			if err := g.flush(); err != nil {
+				return err
+			}
+			g.pack.Add(v, protocol.MaxPackSize)
+		}
+		g.given++
+	}
+	return g.flush()
+}
+
+// flush sends what is packed, after what it cites.
+func (g *giver) flush() error {
+	if err := g.out.flush(); err != nil || g.pack.Len() == 0 {
+		return err
+	}
+	pack := g.pack
+	g.pack = protocol.Packer{}
+	return g.out.wire.send(protocol.FramePacked, pack.Bytes())
+}

@@ -1,0 +1,227 @@
+package node
+
+import (
+	"slices"
+	"time"
+
+	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/protocol/reconcile"
+	"github.com/p2pchat/p2pchat/storage"
+)
+
+// Members compare the messages that count, and those that lead to one on its chain. A
+// room stores others as well: of who was removed or muted since, and of who forked their
+// chain more often than others are told. Those are few and of few devices, so they are
+// found from the ends of chains backwards and kept in memory.
+
+// untold is what a room stores of a device and does not tell others of.
+type untold struct {
+	ends  []protocol.Tip // of the chain, when this was found
+	told  []protocol.Tip // up to where others are told of it, the longest first
+	items []reconcile.Item
+	// guessed says that a cut names what is not here: what comes may leave less.
+	guessed bool
+	// due is when it may be found anew: who forks their chain makes that long.
+	due time.Time
+}
+
+// untoldAll is that of all devices of which there is any.
+type untoldAll struct {
+	stamp int // of the roster
+	by    map[protocol.Key]*untold
+	items []reconcile.Item // ascending
+	late  bool             // something is to be found anew as soon as it is due
+}
+
+// refreshUntold brings untold in step with the store. The caller holds mu.
+func (r *room) refreshUntold() {
+	if stamp := r.current().Stamp(); r.untold.by == nil || r.untold.stamp != stamp {
+		r.untold = untoldAll{stamp: stamp, by: make(map[protocol.Key]*untold)}
+	}
+	gaps := make(map[protocol.Key]bool)
+	for _, g := range r.log.Gaps() {
+		gaps[g.Dev] = true
+	}
+	before := r.untold.by
+	r.untold.by, r.untold.late = make(map[protocol.Key]*untold), false
+	changed := false
+	for _, ends := range chainsOf(r.log.Tips(), protocol.Messages) {
+		dev, most := ends[0].Dev, branchesTold
+		if gaps[dev] {
+			most = storage.MaxTips // each run of what is here has an end
+		}
+		if len(ends) <= most && r.current().Unquestioned(dev) {
+			continue
+		}
+		u := before[dev]
+		if u == nil || u.guessed || !slices.Equal(u.ends, ends) {
+			if u != nil && time.Now().Before(u.due) {
+				r.untold.late = true
+			} else {
+				u, changed = r.findUntold(ends, most), true
+			}
+		}
+		r.untold.by[dev] = u
+		delete(before, dev)
+	}
+	if changed || len(before) > 0 {
+		r.untold.items = nil
+		for _, u := range r.untold.by {
+			r.untold.items = append(r.untold.items, u.items...)
+		}
+		slices.SortFunc(r.untold.items, reconcile.Item.Compare)
+	}
+}
+
+// findUntold goes back from the ends of a chain to what others are told of.
+func (r *room) findUntold(ends []protocol.Tip, most int) *untold {
+	began := time.Now()
+	u := &untold{ends: ends}
+	r.guessed = false
+	if r.current().Unquestioned(ends[0].Dev) {
+		u.told = slices.Clone(ends[max(0, len(ends)-most):]) // they ascend: the longest
+		slices.Reverse(u.told)
+	} else {
+		u.told = r.countedEnds(r.branches(ends), most)
+	}
+	if len(ends) < storage.MaxTips {
+		r.walkUntold(u)
+	} else { // the store names no more of them
+		r.scanUntold(u)
+	}
+	u.guessed = r.guessed
+	u.due = began.Add(untoldRest * time.Since(began))
+	return u
+}
+
+func (r *room) walkUntold(u *untold) {
+	seen := make(map[protocol.ID]bool)
+	for _, end := range u.ends {
+		for id := end.ID; !id.IsZero() && !seen[id]; {
+			e, err := r.log.Get(r.n.ctx, id)
+			if err != nil || u.tells(r, e.Event) {
+				break
+			}
+			seen[id] = true
+			u.items = append(u.items, itemOf(e.Event))
+			id = e.Event.Header().Prev
+		}
+	}
+}
+
+func (r *room) scanUntold(u *untold) {
+	for seq := uint64(1); r.n.ctx.Err() == nil; {
+		page, err := r.log.Chain(r.n.ctx, u.ends[0].Dev, protocol.Messages, seq, followPage)
+		if r.readable(err) != nil || len(page) == 0 {
+			return
+		}
+		for _, v := range page {
+			if !u.tells(r, v) {
+				u.items = append(u.items, itemOf(v))
+			}
+		}
+		seq = page[len(page)-1].Header().Seq + 1
+	}
+}
+
+// tells says whether a message is one up to which others are told, or before it.
+func (u *untold) tells(r *room, v protocol.Verified) bool {
+	t := v.Tip()
+	return slices.ContainsFunc(u.told, func(end protocol.Tip) bool {
+		return t == end || t.Seq < end.Seq && chains{r}.Spares(v, protocol.CutEntry{ID: end.ID, Seq: end.Seq})
+	})
+}
+
+// tellsOf says whether others are told of a message, which need not be stored. The caller
+// holds mu.
+func (r *room) tellsOf(v protocol.Verified) bool {
+	r.refreshUntold()
+	u := r.untold.by[v.Header().Dev]
+	return u == nil || u.tells(r, v)
+}
+
+// itemOf is a message as members compare it.
+func itemOf(v protocol.Verified) reconcile.Item {
+	return reconcile.Item{Time: v.Header().HLC, ID: v.ID()}
+}
+
+// chainsOf groups the tips of one sort of chain by device; a forked chain has several.
+func chainsOf(tips []protocol.Tip, sort protocol.Chain) [][]protocol.Tip {
+	var out [][]protocol.Tip
+	for _, t := range tips {
+		if t.Chain != sort {
+			continue
+		}
+		if n := len(out); n > 0 && out[n-1][0].Dev == t.Dev {
+			out[n-1] = append(out[n-1], t)
+		} else {
+			out = append(out, []protocol.Tip{t})
+		}
+	}
+	return out
+}
+
+// branches returns the ends of the branches of a chain of messages; where there are more
+// than the store names, those too that a cut spares.
+func (r *room) branches(ends []protocol.Tip) []protocol.Tip {
+	ends = slices.Clone(ends)
+	if len(ends) < storage.MaxTips {
+		return ends
+	}
+	for _, c := range r.current().Spared(ends[0].Dev) {
+		t := protocol.Tip{Dev: ends[0].Dev, Chain: protocol.Messages, Seq: c.Seq, ID: c.ID}
+		if e, err := r.log.Get(r.n.ctx, c.ID); err == nil && e.Event.Tip() == t && !slices.Contains(ends, t) {
+			ends = append(ends, t)
+		}
+	}
+	return ends
+}
+
+// countedEnds returns up to where the branches of a chain count, the longest first, and
+// none that lies before another: who does not hold the part that does not count could not
+// tell it from the rest of the chain.
+func (r *room) countedEnds(branches []protocol.Tip, most int) []protocol.Tip {
+	whole := make(map[protocol.ID]bool, len(branches)) // nothing follows those
+	var ends []protocol.Tip
+	for _, t := range branches {
+		end := r.countedEnd(t)
+		if end.Seq == 0 || slices.Contains(ends, end) {
+			continue
+		}
+		whole[end.ID] = end == t
+		ends = append(ends, end)
+	}
+	slices.SortFunc(ends, func(a, b protocol.Tip) int { return b.Compare(a) })
+	var out []protocol.Tip
+	for _, e := range ends {
+		before := func(t protocol.Tip) bool { return r.precedes(e, t) }
+		if len(out) < most && (whole[e.ID] || !slices.ContainsFunc(out, before)) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// precedes says whether one place of a chain is before another. Both are here.
+func (r *room) precedes(a, b protocol.Tip) bool {
+	if yes, ok := r.spared.Get(pair{a.ID, b.ID}); ok {
+		return yes
+	}
+	e, err := r.log.Get(r.n.ctx, a.ID)
+	return err == nil && chains{r}.Spares(e.Event, protocol.CutEntry{ID: b.ID, Seq: b.Seq})
+}
+
+// countedEnd follows a branch back to the last message that counts.
+func (r *room) countedEnd(t protocol.Tip) protocol.Tip {
+	for id := t.ID; !id.IsZero(); {
+		e, err := r.log.Get(r.n.ctx, id)
+		if err != nil {
+			break // a hole, or damaged: what is before it has an end of its own
+		}
+		if _, err := r.judge(e.Event); err == nil {
+			return e.Event.Tip()
+		}
+		id = e.Event.Header().Prev
+	}
+	return protocol.Tip{}
+}
