@@ -1,20 +1,27 @@
 package storage_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"io/fs"
+	mrand "math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	cockroach "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	pebbleds "github.com/ipfs/go-ds-pebble"
 
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/protocol/reconcile"
 	"github.com/p2pchat/p2pchat/storage"
 )
 
@@ -70,32 +77,75 @@ func benchEvents() int {
 	return 100_000
 }
 
-// fill writes a history of n messages by 50 devices, 300 bytes each.
-func fill(b *testing.B, r *storage.Room, n int) *device {
+// forger makes messages of a device whose signatures are noise: nothing in storage
+// checks them, and signing a million takes a minute. Their seqs begin at firstForged.
+type forger struct {
+	wire           []byte // of one message, whose fields are put in place
+	prev, seq, hlc int
+	noise          [][2]int // what cannot be compressed: body and signature
+	next           uint64
+}
+
+const firstForged = 1<<16 + 1 // from here on all seqs have one length
+
+func newForger(d *device, rng *mrand.ChaCha8) *forger {
+	const hlc = 1_700_000_000_000
+	d.prev.Seq = firstForged - 1
+	_, _ = rng.Read(d.prev.ID[:])
+	v := d.say(hlc, text())
+	e, wire := v.Event(), v.Wire()
+	at := func(b []byte) int { return bytes.Index(wire, b) }
+	f := &forger{
+		wire: wire, next: firstForged, prev: at(e.Header.Prev[:]),
+		seq: at(binary.BigEndian.AppendUint32([]byte{0x1a}, firstForged)) + 1,
+		hlc: at(binary.BigEndian.AppendUint64([]byte{0x1b}, hlc)) + 1,
+	}
+	for _, b := range [][]byte{e.Sig[:], e.Header.N[:], e.Body} {
+		f.noise = append(f.noise, [2]int{at(b), len(b)})
+	}
+	return f
+}
+
+// say makes the next message.
+func (f *forger) say(hlc uint64, rng *mrand.ChaCha8) protocol.Verified {
+	wire := slices.Clone(f.wire)
+	binary.BigEndian.PutUint32(wire[f.seq:], uint32(f.next))
+	binary.BigEndian.PutUint64(wire[f.hlc:], hlc)
+	for _, n := range f.noise {
+		_, _ = rng.Read(wire[n[0] : n[0]+n[1]])
+	}
+	v := must(protocol.Stored(group, wire))
+	id := v.ID()
+	copy(f.wire[f.prev:], id[:])
+	f.next++
+	return v
+}
+
+// fill writes a history of n messages by 50 devices, 300 bytes each, and returns a
+// device and its newest message.
+func fill(b *testing.B, r *storage.Room, n int) (dev protocol.Key, last protocol.ID) {
 	b.Helper()
-	var devices []*device
+	rng := mrand.NewChaCha8([32]byte{1})
+	var devices []*forger
+	var epoch *protocol.Epoch
 	for range 50 {
 		d := newDevice()
-		if len(devices) > 0 {
-			d.epoch = devices[0].epoch
+		if epoch == nil {
+			epoch = d.epoch
 		}
-		devices = append(devices, d)
+		d.epoch = epoch
+		devices = append(devices, newForger(d, rng))
 	}
 	const chunk = 500
 	for i := 0; i < n; i += chunk {
-		events := make([]protocol.Verified, chunk)
-		var wg sync.WaitGroup
-		for part := range 2 {
-			wg.Go(func() {
-				for j := part; j < chunk; j += 2 {
-					events[j] = devices[j%50].say(uint64(1_700_000_000_000+(i+j)*700), text())
-				}
-			})
+		var events []protocol.Verified
+		for j := range chunk {
+			events = append(events, devices[j%50].say(uint64(1_700_000_000_000+(i+j)*700), rng))
 		}
-		wg.Wait()
 		put(b, r, events...)
+		dev, last = events[0].Header().Dev, events[0].ID()
 	}
-	return devices[0]
+	return dev, last
 }
 
 func diskBytes(b *testing.B, dir string) (total int64) {
@@ -142,8 +192,13 @@ func benchHistory(b *testing.B, o *cockroach.Options) {
 	ds := must(pebbleds.NewDatastore(dir, pebbleds.WithPebbleOpts(o)))
 	defer func() { ds.Close() }()
 	s := open(b, ds)
-	d := fill(b, room(b, s), n)
+	began := time.Now()
+	dev, last := fill(b, room(b, s), n)
 	s.Close()
+	b.Run("fill", func(b *testing.B) {
+		b.ReportMetric(time.Since(began).Seconds()*1e6/float64(n), "µs/message")
+		b.ReportMetric(0, "ns/op")
+	})
 	if err := ds.DB.Compact(ctx, []byte("/"), []byte("0"), true); err != nil {
 		b.Fatal(err)
 	}
@@ -153,15 +208,22 @@ func benchHistory(b *testing.B, o *cockroach.Options) {
 		b.ReportMetric(0, "ns/op")
 	})
 	ds = must(pebbleds.NewDatastore(dir, pebbleds.WithPebbleOpts(o)))
+	before := heap()
 	s = open(b, ds)
+	r := room(b, s)
 	b.Run("open", func(b *testing.B) {
+		b.Run("memory", func(b *testing.B) {
+		b.ReportMetric(float64(heap()-before), "heap-bytes")
+		b.ReportMetric(0, "ns/op")
+	})
 		for b.Loop() {
 			s := must(storage.Open(ctx, ds))
 			room(b, s)
 			s.Close()
 		}
 	})
-	r := room(b, s)
+	benchSet(b, r, n)
+	b.ReportMetric(float64(heap()-before), "heap-bytes")
 	b.Run("newest100", func(b *testing.B) {
 		for b.Loop() {
 			if page, _, err := r.Newest(ctx, 100, storage.Position{}); err != nil || len(page) != 100 {
@@ -188,12 +250,56 @@ func benchHistory(b *testing.B, o *cockroach.Options) {
 	})
 	b.Run("chain1000", func(b *testing.B) {
 		for b.Loop() {
-			must(r.Chain(ctx, d.prev.Dev, protocol.Messages, 1, 1000))
+			must(r.Chain(ctx, dev, protocol.Messages, 1, 1000))
 		}
 	})
 	b.Run("get", func(b *testing.B) {
 		for b.Loop() {
-			must(r.Get(ctx, d.prev.ID))
+			must(r.Get(ctx, last))
+		}
+	})
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// benchSet measures what reconciliation asks of a long history.
+func benchSet(b *testing.B, r *storage.Room, n int) {
+	look := func(b *testing.B, f func(reconcile.Set)) {
+		err := r.Messages(ctx, func(set reconcile.Set) error {
+			for b.Loop() {
+				f(set)
+			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	rng := mrand.New(mrand.NewPCG(1, 1))
+	b.Run("sum of all", func(b *testing.B) {
+		look(b, func(set reconcile.Set) { must(set.Sum(0, set.Len())) })
+	})
+	b.Run("sum of the newest", func(b *testing.B) {
+		look(b, func(set reconcile.Set) {
+			from := n - 1 - rng.IntN(min(n-1, 5000))
+			must(set.Sum(from, n-rng.IntN(n-from)))
+		})
+	})
+	b.Run("sum anywhere", func(b *testing.B) {
+		look(b, func(set reconcile.Set) { from := rng.IntN(n); must(set.Sum(from, from+rng.IntN(n-from))) })
+	})
+	b.Run("between256", func(b *testing.B) {
+		for b.Loop() {
+			from := uint64(1_700_000_000_000 + rng.IntN(n-256)*700)
+			list, err := r.Between(ctx, reconcile.Item{Time: from}, reconcile.Item{Time: protocol.MaxHLC}, 256, false)
+			if err != nil || len(list) != 256 {
+				b.Fatal(len(list), err)
+			}
 		}
 	})
 }

@@ -37,10 +37,8 @@ func (r *Room) Newest(ctx context.Context, n int, before Position) ([]Entry, Pos
 		if len(hits) == 0 {
 			break
 		}
-		for _, key := range hits {
-			if err := r.show(ctx, key, end, &p); err != nil {
-				return nil, before, err
-			}
+		if err := r.show(ctx, hits, end, &p); err != nil {
+			return nil, before, err
 		}
 		before.key = hits[len(hits)-1]
 	}
@@ -48,18 +46,31 @@ func (r *Room) Newest(ctx context.Context, n int, before Position) ([]Entry, Pos
 	return p.entries, before, p.damage
 }
 
-// show adds the entry that a display key stands for, if it stands for one: the
+// show adds the entries that display keys stand for, where they stand for one: the
 // key of a torn batch may name a cursor that is empty or was given to another.
-func (r *Room) show(ctx context.Context, key string, end uint64, p *page) error {
-	hlc, cursor, ok := r.keys.parseDisplay(key)
-	if !ok || cursor > end {
-		return nil
+func (r *Room) show(ctx context.Context, hits []string, end uint64, p *page) error {
+	var cursors []uint64
+	for _, key := range hits {
+		if _, cursor, ok := r.keys.parseDisplay(key); ok && cursor <= end {
+			cursors = append(cursors, cursor)
+		}
 	}
-	e, err := r.entry(ctx, cursor)
-	if err == nil && (hlc > e.Event.Header().HLC || r.keys.display(hlc, e.Event, cursor) != key) {
-		return nil
+	read, err := r.reader(ctx, cursors)
+	for _, key := range hits {
+		if err != nil {
+			return err
+		}
+		hlc, cursor, ok := r.keys.parseDisplay(key)
+		if !ok || cursor > end {
+			continue
+		}
+		e, wrong := read(cursor)
+		if wrong == nil && (hlc > e.Event.Header().HLC || r.keys.display(hlc, e.Event, cursor) != key) {
+			continue
+		}
+		err = p.add(e, wrong)
 	}
-	return p.add(e, err)
+	return err
 }
 
 // walkBack returns up to n display keys before one, newest first.

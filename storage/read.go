@@ -36,6 +36,35 @@ func (r *Room) entry(ctx context.Context, cursor uint64) (Entry, error) {
 	return r.decode(cursor, key, b)
 }
 
+// reader returns what reads the entries at some cursors. Neighbours in any order are
+// neighbours in the log, most of them: those that share a bucket are read at once.
+func (r *Room) reader(ctx context.Context, cursors []uint64) (func(uint64) (Entry, error), error) {
+	buckets := make(map[uint64]int)
+	for _, c := range cursors {
+		buckets[c/bucketSize]++
+	}
+	values := make(map[uint64][]byte)
+	for b, n := range buckets {
+		if n < bucketSize/8 { // gets are cheaper than an iterator
+			continue
+		}
+		first := b * bucketSize
+		err := r.eachEntry(ctx, max(first, 1)-1, first+bucketSize-1, func(cursor uint64, _ string, v []byte) error {
+			values[cursor] = v
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return func(cursor uint64) (Entry, error) {
+		if v, ok := values[cursor]; ok {
+			return r.decode(cursor, r.keys.log(cursor), v)
+		}
+		return r.entry(ctx, cursor)
+	}, nil
+}
+
 // page collects entries. A damaged one does not hide the others: it is left out,
 // and the first of them is the error that comes with the page.
 type page struct {

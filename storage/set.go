@@ -57,9 +57,13 @@ func (r *Room) Between(ctx context.Context, from, to reconcile.Item, n int, newe
 
 // entries returns the entries at cursors, in the order given.
 func (r *Room) entries(ctx context.Context, cursors []uint64) ([]Entry, error) {
+	read, err := r.reader(ctx, cursors)
+	if err != nil {
+		return nil, err
+	}
 	var p page
 	for _, c := range cursors {
-		if err := p.add(r.entry(ctx, c)); err != nil {
+		if err := p.add(read(c)); err != nil {
 			return nil, err
 		}
 	}
