@@ -213,9 +213,9 @@ func benchHistory(b *testing.B, o *cockroach.Options) {
 	r := room(b, s)
 	b.Run("open", func(b *testing.B) {
 		b.Run("memory", func(b *testing.B) {
-		b.ReportMetric(float64(heap()-before), "heap-bytes")
-		b.ReportMetric(0, "ns/op")
-	})
+			b.ReportMetric(float64(heap()-before), "heap-bytes")
+			b.ReportMetric(0, "ns/op")
+		})
 		for b.Loop() {
 			s := must(storage.Open(ctx, ds))
 			room(b, s)

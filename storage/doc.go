@@ -5,13 +5,17 @@
 // # Durability
 //
 // One committer writes for the whole store. While it syncs a batch, requests queue;
-// they share the next one, so that 64 writers cost one fsync and not 64. A commit
-// is done when its batch is written and Sync has returned. With go-ds-pebble leave
-// the write options alone: its batches are not synced by themselves, and Sync is the
-// one fsync a batch costs. With WithPebbleWriteOptions(pebble.Sync) there are two,
-// and an eighth fewer appends a second at 64 writers. Blocks of 32 KiB under zstd
-// (pebble.Options.Levels) take a fifth less disk than its defaults: neighbours in
-// the log repeat most of each other's headers.
+// they share the next one, so that 64 writers cost one fsync and not 64. A batch is
+// shown to readers when it is written, and a commit is done when Sync has returned,
+// which follows at once. What a power cut takes back in between was shown under
+// cursors that were reserved before, and that nothing else is given after it.
+//
+// With go-ds-pebble leave the write options alone: its batches are not synced by
+// themselves, and Sync is the one fsync a batch costs. With
+// WithPebbleWriteOptions(pebble.Sync) there are two, and an eighth fewer appends a
+// second at 64 writers. Blocks of 32 KiB under zstd (pebble.Options.Levels) take a
+// fifth less disk than its defaults: neighbours in the log repeat most of each other's
+// headers.
 //
 // A room whose batch failed forgets what is not on disk, fails what was queued
 // behind it, and looks at the disk again when it is next used.
@@ -20,19 +24,37 @@
 //
 // An entry of the log is an event as its author signed it, under a cursor that
 // counts arrivals. Its body may be erased: the one value is written again in place,
-// and as it is one value, a crash leaves either copy and never half of one. All else in a room is an index: a hint, checked against the entry
-// when it is read, and made again from the log after a crash. A datastore may keep
-// any part of a batch that was being written. A checkpoint says up to which cursor
-// log and indexes are durable; it is one value and speaks of earlier batches only.
-// Opening goes through the log behind it: events whose predecessors are there are
-// kept and indexed, others are deleted. Nobody was told that those are stored.
+// and as it is one value, a crash leaves either copy and never half of one. All else
+// in a room is an index: a hint, checked against the entry when it is read, and made
+// again from the log after a crash. A datastore may keep any part of a batch that was
+// being written. A checkpoint says up to which cursor log and indexes are durable; it
+// is one value and speaks of earlier batches only. Opening goes through the log behind
+// it: events whose predecessors are there are kept and indexed, and messages that were
+// stored before theirs, which a key of their own says; others are deleted. Nobody was
+// told that those are stored.
+//
+// # Holes
+//
+// Who joins reads the newest page first: a message may be stored before the one it
+// links to. Of each chain the room knows the places where nothing is, and the ids that
+// stored messages link to ([Room.Gaps], [Room.Wanted]). Control chains have no holes.
+//
+// # The set
+//
+// All messages by (time, id) are the set that members compare ([Room.Messages]): a
+// B+ tree whose nodes hold counts and sums of ids. Its pages get fresh keys. They are
+// written a batch before the checkpoint that names the root, and deleted a batch after
+// the one that does not need them; so a checkpoint never refers to a page that is not
+// there. The parent holds each page's checksum. A page that is damaged all the same
+// costs an error, and the tree is made again from the log. Opening reads the root.
 //
 // # Order
 //
 // The display order is (time, device, seq, id), the time being an event's hybrid
 // time, or the lowest of those that follow it on its chain where that is lower: so it
-// is causal along a chain, even after a clock stood in 2040. Devices are compared
-// by 6 bytes and ids, which part forks only, by 3.
+// is causal along a chain, even after a clock stood in 2040. It is a function of what is
+// stored, whatever came first: what fills a hole may let those behind it reach across.
+// Devices are compared by 6 bytes and ids, which part forks only, by 3.
 //
 // # Keys
 //
@@ -42,12 +64,15 @@
 // cursors, and times in the display are paths.
 //
 //	/p2pchat                        "p2pchat storage 1", with WithKey " sealed " and a proof of the key
-//	/g/G                            checkpoint: the group, a cursor, the count, the tips (CBOR)
+//	/g/G                            checkpoint: the group, a cursor, the count, chains, the root (CBOR)
+//	/r/G                            the cursor up to which none is given out after a crash
 //	/e/G/<cursor/64>/<cursor%64>    an event's wire bytes: the log
 //	/k/G/<cursor>                   empty: this entry is a control event
 //	/i/G/<9 bytes of id>            the event's cursor
 //	/c/G/<device><chain><seq>       the cursors at this place: several where a chain forked
 //	/d/G/t/i/m/e/-/o/f/<event>      empty: the display order; the key ends with the cursor
+//	/o/G/<number>                   a page of the tree
+//	/w/G/<cursor>                   empty: this entry came before what it links to (until a checkpoint)
 //	/a/G/<9 bytes of id>/<cursor>   empty: this entry's header names that event
 //	/f/G/<device><chain>            pairs of cursors: proofs that the chain forked
 //	/t/G/<cursor>                   Unix seconds: this entry came then (sparse)
