@@ -36,8 +36,12 @@ type waiting struct {
 // admitted: messages at once, control events when it looks at the log again. The
 // caller holds mu and has called refit.
 func (r *room) append(events ...protocol.Verified) *storage.Commit {
+	return r.storeBy(r.log.Append, events)
+}
+
+func (r *room) storeBy(store func([]protocol.Verified) *storage.Commit, events []protocol.Verified) *storage.Commit {
 	r.noteAbouts(events)
-	commit := r.log.Append(events)
+	commit := store(events)
 	if commit.Failed() {
 		for _, v := range events {
 			r.recent.Remove(v.ID())
@@ -156,7 +160,7 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 	in.control, in.again = q.control, r.neededAfterAll()
 	if len(q.accepted) > 0 {
 		in.stored = len(q.accepted)
-		in.commit = r.append(q.accepted...)
+		in.commit = r.storeBy(r.log.Receive, q.accepted)
 	}
 	return in
 }

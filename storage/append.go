@@ -22,8 +22,16 @@ var errEarlier = errors.New("an earlier write failed")
 //
 // Append reads the disk only where a place of a chain is taken, what an event links to
 // is no tip, or a clock went back; it never waits for a write.
-func (r *Room) Append(events []protocol.Verified) *Commit {
+func (r *Room) Append(events []protocol.Verified) *Commit { return r.take(events, false) }
+
+// Receive is Append for what others made: readers see it before it is durable. What
+// this device made must not be seen by anybody before: a power cut could take it
+// back, and what the device made next would fork its own chain.
+func (r *Room) Receive(events []protocol.Verified) *Commit { return r.take(events, true) }
+
+func (r *Room) take(events []protocol.Verified, early bool) *Commit {
 	return r.alter(r.readyFor, func(ctx context.Context, c *change) error {
+		c.early = early
 		for _, v := range events {
 			if v.Group() != r.group {
 				return fmt.Errorf("append %s: %w", v.ID(), ErrWrongGroup)
@@ -69,6 +77,9 @@ func (r *Room) enqueue(c *change) *Commit {
 	r.openings = append(r.openings, c.openings...)
 	items := r.items(c)
 	items[len(items)-1].commit = commit
+	for _, it := range items {
+		it.early = c.early
+	}
 	r.store.queue.push(items...)
 	return commit
 }
@@ -168,6 +179,7 @@ type change struct {
 	ends    []int          // where each event's writes end
 	after   []after        // what is true after each event
 	mark    mark           // of its arrival; zero if it leaves none
+	early   bool           // readers may see it before it is durable
 
 	openings []uint64 // entries that were stored before what they link to
 

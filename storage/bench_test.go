@@ -211,11 +211,14 @@ func benchHistory(b *testing.B, o *cockroach.Options) {
 	before := heap()
 	s = open(b, ds)
 	r := room(b, s)
-	b.Run("open", func(b *testing.B) {
-		b.Run("memory", func(b *testing.B) {
+	memory := func(when string) {
+		b.Run("memory "+when, func(b *testing.B) {
 			b.ReportMetric(float64(heap()-before), "heap-bytes")
 			b.ReportMetric(0, "ns/op")
 		})
+	}
+	memory("opened")
+	b.Run("open", func(b *testing.B) {
 		for b.Loop() {
 			s := must(storage.Open(ctx, ds))
 			room(b, s)
@@ -223,7 +226,7 @@ func benchHistory(b *testing.B, o *cockroach.Options) {
 		}
 	})
 	benchSet(b, r, n)
-	b.ReportMetric(float64(heap()-before), "heap-bytes")
+	memory("looked at everywhere")
 	b.Run("newest100", func(b *testing.B) {
 		for b.Loop() {
 			if page, _, err := r.Newest(ctx, 100, storage.Position{}); err != nil || len(page) != 100 {

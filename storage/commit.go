@@ -68,7 +68,8 @@ type item struct {
 	size   int
 	// alone says that everything before it must be durable before it is written.
 	alone  bool
-	shown  bool    // to readers, before it is durable
+	early  bool    // readers may see it before it is durable
+	shown  bool    // they do
 	commit *Commit // nil where nobody waits
 	room   *Room   // nil for values
 	state  progress
@@ -201,9 +202,16 @@ func (s *Store) commit(items []*item) {
 func show(live []*item, may func(*Room, *item) bool) {
 	told := make(map[*Room]bool)
 	for _, it := range live {
-		if r := it.room; r != nil && !it.shown && may(r, it) {
+		r := it.room
+		if r == nil || it.shown {
+			continue
+		}
+		if more, begun := told[r]; begun && !more {
+			continue // what comes later is seen later
+		}
+		if told[r] = may(r, it); told[r] {
 			r.publish(it)
-			it.shown, told[r] = true, true
+			it.shown = true
 		}
 	}
 	for r := range told {

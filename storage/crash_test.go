@@ -88,7 +88,7 @@ func crashRound(t *testing.T, seed uint64) {
 		for _, v := range inFlight {
 			h.try(v)
 		}
-		commit := r.Append(inFlight)
+		commit := r.Receive(inFlight)
 		if rng.IntN(2) == 0 {
 			put(t, r)
 		}

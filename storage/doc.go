@@ -5,10 +5,10 @@
 // # Durability
 //
 // One committer writes for the whole store. While it syncs a batch, requests queue;
-// they share the next one, so that 64 writers cost one fsync and not 64. A batch is
-// shown to readers when it is written, and a commit is done when Sync has returned,
-// which follows at once. What a power cut takes back in between was shown under
-// cursors that were reserved before, and that nothing else is given after it.
+// they share the next one, so that 64 writers cost one fsync and not 64. A commit is
+// done when its batch is written and Sync has returned. What others made is shown to
+// readers between the two ([Room.Receive]). What a power cut takes back then was shown
+// under cursors that were reserved before, and that nothing else is given after it.
 //
 // With go-ds-pebble leave the write options alone: its batches are not synced by
 // themselves, and Sync is the one fsync a batch costs. With

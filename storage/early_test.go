@@ -32,17 +32,18 @@ func (d *slow) Sync(ctx context.Context, k datastore.Key) error {
 	return d.torn.Sync(ctx, k)
 }
 
-// What comes is shown before the disk has it. Where a power cut takes it back, its
-// cursor is not given to anything else.
+// What others made is shown before the disk has it, what is made here is not. Where a
+// power cut takes it back, its cursor is not given to anything else.
 func TestShownBeforeSync(t *testing.T) {
 	disk := &slow{torn: newTorn(rand.New(rand.NewPCG(1, 1)), make(map[datastore.Key][]byte), -1), syncing: make(chan map[datastore.Key][]byte), release: make(chan struct{})}
 	r := room(t, open(t, disk))
-	d := newDevice()
+	d, own := newDevice(), newDevice()
 	put(t, r, d.run(2, 100)...) // the first reserves cursors
 	changed := r.Changed()
 	disk.armed.Store(true)
 	shown := d.at(200)
-	commit := r.Append([]protocol.Verified{shown})
+	commit := r.Receive([]protocol.Verified{shown})
+	r.Append([]protocol.Verified{own.at(201)})
 	left := <-disk.syncing
 	<-changed
 	e, err := r.Get(ctx, shown.ID())
@@ -67,6 +68,9 @@ func TestShownBeforeSync(t *testing.T) {
 	}
 	if got := must(after.After(ctx, e.Cursor-1, 10)); len(got) != 1 || got[0].Event.ID() != other.ID() {
 		t.Fatalf("a follower reads %d", len(got))
+	}
+	if n := len(scan(t, r)); n != 3 {
+		t.Fatalf("%d are shown: one of them was made here", n)
 	}
 	disk.armed.Store(false)
 	close(disk.release)

@@ -10,9 +10,9 @@ import (
 )
 
 // Room is one group's history: an arrival log of control events and messages,
-// indexes into it, and the group's records. Reads return what is committed: written,
-// and synced within milliseconds. Who has to know that it survives a power cut waits
-// for the Commit. Tip and Append know what is on its way as well.
+// indexes into it, and the group's records. Reads return what is committed: on disk,
+// or received, written and about to be synced. Who has to know that it survives a
+// power cut waits for the Commit. Tip and Append know what is on its way as well.
 //
 // When a batch fails, the room forgets everything that is not on disk. Appends that
 // were waiting fail with it; the next one looks at what the disk holds, and goes on
@@ -39,7 +39,7 @@ type Room struct {
 	marks    []mark   // when events came, by cursor, the newest maxMarks
 	oldMarks []uint64 // cursors of marks on disk that the next append deletes
 
-	// What is committed: written, and durable at the next Sync.
+	// What is committed: durable, or received and durable at the next Sync.
 	committed position
 	durable   map[chainKey]held
 	tree      *tree
@@ -243,7 +243,7 @@ func (r *Room) fail(err error) {
 func (r *Room) mayShow(it *item) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return it.state.cursor <= r.reserved
+	return it.early && it.state.cursor <= r.reserved
 }
 
 // reserve returns what reserves cursors, when there are few left.

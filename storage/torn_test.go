@@ -192,7 +192,11 @@ func (h *history) write(r *storage.Room) {
 		for _, v := range events {
 			h.try(v)
 		}
-		all = append(all, sent{events, r.Append(events)})
+		how := r.Append
+		if h.rng.IntN(2) == 0 {
+			how = r.Receive
+		}
+		all = append(all, sent{events, how(events)})
 	}
 	h.look(r)
 	for _, s := range all {
