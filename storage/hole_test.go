@@ -202,7 +202,9 @@ func TestHolesModel(t *testing.T) {
 			}
 			checkSet(t, r, rng)
 			checkHoles(t, r, all)
-			checkSame(t, r)
+			if len(order) == 0 || rng.IntN(3) == 0 {
+				checkSame(t, r)
+			}
 		}
 		if len(r.Gaps()) != 0 || int(r.Count()) != len(all) {
 			t.Fatalf("%d gaps, %d of %d", len(r.Gaps()), r.Count(), len(all))
@@ -248,7 +250,7 @@ func testNewestFirst(t *testing.T, make func(testing.TB) datastore.Batching) {
 	rng := rand.New(rand.NewPCG(3, 3))
 	devices := []*device{newDevice(), newDevice(), newDevice()}
 	var all []protocol.Verified
-	for i := range uint64(3000) {
+	for i := range uint64(1500) {
 		all = append(all, devices[rng.IntN(3)].at(1000+i))
 	}
 	ds := make(t)

@@ -17,8 +17,8 @@ const (
 	maxItemEvents = 256
 
 	// reserveCursors is how many cursors are reserved at a time. A crash leaves as many
-	// empty at most, which a reader goes over in 64 steps.
-	reserveCursors = 4096
+	// empty at most, which a reader goes over in 16 steps.
+	reserveCursors = 1024
 	// checkpointEvents is how many events may be written after a checkpoint before
 	// the next one: what opening after a crash has to look through, about 10 µs each.
 	checkpointEvents = 1024

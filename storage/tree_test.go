@@ -55,7 +55,7 @@ func growTree(t *testing.T, order func(*rand.Rand, []element)) {
 	}
 	rng := rand.New(rand.NewPCG(1, 1))
 	var all []element
-	for i := range uint64(60_000) {
+	for i := range uint64(30_000) {
 		all = append(all, randomElement(rng, i/3))
 	}
 	slices.SortFunc(all, func(a, b element) int { return a.Compare(b.Item) })
