@@ -203,8 +203,8 @@ func Pack(events []Verified) []byte {
 	return out
 }
 
-// Unverified is an event of a pack, well formed, of which nobody has checked yet who
-// signed it. [VerifyUnpacked] does.
+// Unverified is an event, of a pack or decoded by itself, that is well formed and of
+// which nobody has checked yet who signed it. [VerifyUnpacked] does.
 type Unverified struct {
 	d   decoded
 	err error // it cannot be verified, as it needs a newer version
@@ -213,6 +213,12 @@ type Unverified struct {
 // ID returns the event's id, which says nothing about who made it; it is zero where
 // this version cannot read the event.
 func (u Unverified) ID() ID { return u.d.v.id }
+
+// Dev returns the device that is said to have signed.
+func (u Unverified) Dev() Key { return u.d.v.event.Header.Dev }
+
+// Whole is [Verified.Whole].
+func (u Unverified) Whole() bool { return u.d.v.Whole() }
 
 // Unpack reads the events of a pack. Like [Decode] it is strict: a pack has one form.
 // An event that only a newer version can read is among the others, and fails when it

@@ -78,12 +78,23 @@ func decodeFor(group ID, wire []byte) (decoded, error) {
 	return decoded{Verified{event: e, id: id, group: group, wire: wire}, pre}, nil
 }
 
+// DecodeFor decodes an event of a group, for who wants to know whose it is before the
+// signature is paid for.
+func DecodeFor(group ID, wire []byte) (Unverified, error) {
+	d, err := decodeFor(group, wire)
+	return Unverified{d: d}, err
+}
+
 // Verify decodes an event of a group and checks its signature.
 func Verify(group ID, wire []byte) (Verified, error) {
 	d, err := decodeFor(group, wire)
 	if err != nil {
 		return Verified{}, err
 	}
+	return d.verify()
+}
+
+func (d decoded) verify() (Verified, error) {
 	if !verifySig(d.v.event.Header.Dev, d.pre, d.v.event.Sig) {
 		return Verified{}, fmt.Errorf("event %s: %w: changed on the way, or made for another group", d.v.id, ErrBadSignature)
 	}
@@ -103,6 +114,10 @@ func VerifyBatch(group ID, wires [][]byte, random io.Reader) ([]Verified, []erro
 // verifyDecoded checks the signatures of those without an error.
 func verifyDecoded(list []decoded, errs []error, random io.Reader) ([]Verified, []error) {
 	out := make([]Verified, len(list))
+	if len(list) == 1 && errs[0] == nil { // cheaper than a batch of one
+		out[0], errs[0] = list[0].verify()
+		return out, errs
+	}
 	batch := newSigBatch(len(list))
 	at := make([]int, 0, len(list))
 	for i := range list {
