@@ -113,6 +113,11 @@ const (
 	// MaxPacked bounds the events of one pack. An erased copy of a message is at least 116
 	// bytes and takes some 2 KiB of memory once it is unpacked.
 	MaxPacked = 1 << 10
+	// MaxGossip bounds the events, records or chunks of one gossip frame.
+	MaxGossip = 64
+	// MaxTold bounds the peers that a gossip frame names as told: in a larger group
+	// they would be half of a short message, and are seldom all of it.
+	MaxTold = 64
 	// MaxFrontier bounds the tips one sync frame lists, to fit MaxFrameSize.
 	MaxFrontier = 780
 	// MaxParts bounds the members that a sync is shared by: more do not make it faster.

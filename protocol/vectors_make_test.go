@@ -1224,13 +1224,13 @@ func (m *vectorMaker) frames() {
 		}},
 		{"have-asks", "The last Have, of who asks for messages since a time, and of these the second of three parts.", FrameHave, Have{Since: 1700000000000, Part: 1, Parts: 3}},
 		{"have-nothing", "A Have of somebody who holds nothing.", FrameHave, Have{}},
-		{"events", "One event. Gossip carries the same.", FrameEvents, Events{[][]byte{w.genesis.Wire()}}},
+		{"events", "One event.", FrameEvents, Events{[][]byte{w.genesis.Wire()}}},
 		{"records", "Records.", FrameRecords, Events{[][]byte{{1}, {2}}}},
 		{"done", "The end.", FrameDone, Done{}},
 		{"done-same", "The end of a sync between two who hold the same.", FrameDone, Done{Same: true}},
 		{"compare", "A message of Negentropy: all that there is has the fingerprint of nothing.", FrameCompare, Compare{append([]byte{0x61, 0, 0, 1}, make([]byte, 16)...)}},
 		{"total", "So many messages follow.", FrameTotal, Total{100_000}},
-		{"chunks", "Wrap chunks. Gossip carries the same.", FrameChunks, Events{[][]byte{{1}, {2}}}},
+		{"chunks", "Wrap chunks.", FrameChunks, Events{[][]byte{{1}, {2}}}},
 		{"want", "A request for chunks, and for the secrets of epochs.", FrameWant, Want{Group: id, Chunks: []ID{{1}, {2}}, Epochs: []ID{{3}}, Box: []byte{1, 2, 3}}},
 		{"want-bodies", "A request for messages whose bodies are missing.", FrameWant, Want{Group: id, Bodies: []ID{{4}, {5}}}},
 		{"want-chunks", "A request for a chunk alone.", FrameWant, Want{Group: id, Chunks: []ID{{1}}}},
@@ -1258,6 +1258,18 @@ func (m *vectorMaker) frames() {
 		d.set("record_key", marshal(x))
 	}
 	d.set("tips", DigestTips(tips)).set("records", DigestRecords(keys)).expect(nil)
+	g := Gossip{List: [][]byte{w.genesis.Wire()}}
+	peers := [][]byte{{0, 1, 2, 3}, {0, 4, 5, 6}}
+	told := []PeerTag{TagOf(peers[0]), TagOf(peers[1])}
+	slices.SortFunc(told, PeerTag.Compare)
+	g.Tell(told)
+	m.add("gossip", "gossip", "A gossip frame without its length: one event, and two peers that were told of it, by their binary ids.").
+		set("peer", peers[0]).set("peer", peers[1]).set("frame", EncodeFrame(FrameEvents, g)).expect(nil)
+	m.add("gossip-alone", "gossip", "A gossip frame that does not say who was told.").set("frame", EncodeFrame(FrameEvents, Gossip{List: g.List})).expect(nil)
+	unsorted := Gossip{List: g.List, Told: []byte{1, 2, 3, 1, 2, 2}}
+	m.add("gossip-bad-order", "gossip", "The tags do not ascend.").set("frame", EncodeFrame(FrameEvents, unsorted)).expect(ErrMalformed)
+	m.add("gossip-bad-cut", "gossip", "A tag is cut short.").set("frame", EncodeFrame(FrameEvents, Gossip{List: g.List, Told: []byte{1, 2}})).expect(ErrMalformed)
+	m.add("gossip-bad-empty", "gossip", "Nothing is in it.").set("frame", EncodeFrame(FrameEvents, Gossip{})).expect(ErrMalformed)
 	m.add("digest-nothing", "digest", "The digests of nothing.").set("tips", DigestTips(nil)).set("records", DigestRecords(nil)).expect(nil)
 
 	skipped := append(AppendFrame(nil, 4096, Refusal{1}), AppendFrame(nil, FrameDone, struct{}{})...)

@@ -303,6 +303,27 @@ var vectorChecks = map[string]func(v *vector) error{
 		v.want("dht", DHTKey(n))
 		return nil
 	},
+	"gossip": func(v *vector) error {
+		f, err := ParseFrame(v.unhex(v.list("frame")[0]))
+		if err != nil {
+			return err
+		}
+		var g Gossip
+		if err := f.Decode(FrameEvents, &g); err != nil {
+			return err
+		}
+		if err := g.Check(); err != nil {
+			return err
+		}
+		var tags []PeerTag
+		for _, p := range v.list("peer") {
+			tags = append(tags, TagOf(v.unhex(p)))
+		}
+		if len(tags) > 0 && (!g.Reached(tags) || g.Reached(append(tags, PeerTag{}))) {
+			return errors.New("told is not whom it should be")
+		}
+		return nil
+	},
 	"digest": func(v *vector) error {
 		var tips []Tip
 		var keys []RecordKey
