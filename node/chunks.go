@@ -223,7 +223,7 @@ func (r *room) validateChunks(from peer.ID, list [][]byte) pubsub.ValidationResu
 	for _, data := range list {
 		id := protocol.ID(sha256.Sum256(data))
 		w, ok := r.listing(id)
-		if !r.allowGossip(w.dev, from) { // of the forwarder, where no device speaks for it
+		if !r.allowGossip(w.dev, from, 1) { // of the forwarder, where no device speaks for it
 			r.poke()
 			return pubsub.ValidationIgnore
 		}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -29,14 +30,15 @@ func (n *Node) openGossip(context.Context) error {
 	}
 	n.gate = gate
 	n.onClose(gate.close)
+	n.mesh = newMesh()
 	quiet := slog.New(slog.DiscardHandler)
 	n.pub, err = pubsub.NewGossipSub(n.ctx, gatedHandlers{gate, n.ctx},
 		pubsub.WithGossipSubProtocols([]libprotocol.ID{gossipProtocol}, features),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
 		pubsub.WithMessageIdFn(messageID), pubsub.WithMaxMessageSize(protocol.MaxFrameSize+1024),
-		pubsub.WithPeerFilter(gate.allows), pubsub.WithPeerExchange(false), pubsub.WithFloodPublish(false),
+		pubsub.WithPeerFilter(gate.allows), pubsub.WithPeerExchange(false), pubsub.WithFloodPublish(true),
 		pubsub.WithPeerOutboundQueueSize(gossipQueue), pubsub.WithValidateQueueSize(gossipQueue),
-		pubsub.WithGossipSubParams(meshParams()), pubsub.WithPeerScore(scores()),
+		pubsub.WithGossipSubParams(meshParams()), pubsub.WithPeerScore(scores()), pubsub.WithRawTracer(n.mesh),
 		pubsub.WithLogger(quiet), pubsub.WithRPCLogger(quiet), // each message would be several lines
 	)
 	if err != nil {
@@ -45,9 +47,10 @@ func (n *Node) openGossip(context.Context) error {
 	return nil
 }
 
-// features says what p2pchat's gossip has of GossipSub 1.3: the mesh, and IDONTWANT.
+// features says what p2pchat's gossip has of GossipSub 1.3: the mesh alone. IDONTWANT
+// gains nothing where frames are small, and [protocol.Gossip] says who needs no copy.
 func features(f pubsub.GossipSubFeature, _ libprotocol.ID) bool {
-	return f == pubsub.GossipSubFeatureMesh || f == pubsub.GossipSubFeatureIdontwant
+	return f == pubsub.GossipSubFeatureMesh
 }
 
 // messageID is over all the bytes, not the event's id: pubsub marks an id as seen
@@ -57,11 +60,13 @@ func messageID(m *pb.Message) string {
 	return string(sum[:])
 }
 
-// meshParams lowers the mesh degree to 4, and keeps it there: fewer copies than with
-// the default 6 and 12. What the thinner mesh loses, sync brings.
+// meshParams lowers the mesh degree to 3, and keeps it there: two copies instead of
+// five. The mesh carries what its publisher could not hand to everybody; in a group in
+// which all are connected that is nothing. What the thinner mesh loses, sync brings.
 func meshParams() pubsub.GossipSubParams {
 	p := pubsub.DefaultGossipSubParams()
-	p.D, p.Dlo, p.Dhi, p.Dout, p.Dlazy = 4, 3, 5, 1, 4
+	p.D, p.Dlo, p.Dhi, p.Dout, p.Dlazy = 3, 3, 4, 0, 2
+	p.HistoryGossip = 2
 	return p
 }
 
@@ -97,7 +102,8 @@ type topics struct {
 // heard is a topic that this node relays until it is told otherwise.
 type heard struct {
 	*pubsub.Topic
-	stop pubsub.RelayCancelFunc
+	stop   pubsub.RelayCancelFunc
+	circle *circle
 }
 
 // listen joins the topics of the room's secrets that are in use, and leaves those
@@ -144,13 +150,19 @@ func (r *room) join(name string) error {
 	if err != nil {
 		return err
 	}
-	r.topics.joined[name] = heard{topic, stop}
+	c, err := r.n.watchTopic(topic)
+	if err != nil {
+		stop()
+		return err
+	}
+	r.topics.joined[name] = heard{topic, stop, c}
 	return nil
 }
 
 func (r *room) leave(name string, t heard) {
 	delete(r.topics.joined, name)
 	t.stop()
+	t.circle.end()
 	if err := errors.Join(t.Close(), r.n.pub.UnregisterTopicValidator(name)); err != nil && r.n.alive() == nil {
 		r.n.log.Warn("leave topic", "err", err)
 	}
@@ -171,16 +183,21 @@ func (r *room) publish(kind protocol.FrameKind, list [][]byte) {
 }
 
 func (r *room) publishOn(secret protocol.Secret, kind protocol.FrameKind, list [][]byte) {
-	r.topics.mu.Lock()
-	topic := r.topics.joined[protocol.Topic(secret)].Topic
-	r.topics.mu.Unlock()
-	if topic == nil {
+	topic := r.topic(protocol.Topic(secret))
+	if topic.Topic == nil {
 		return
 	}
-	data := protocol.EncodeFrame(kind, protocol.Events{List: list})
-	if err := topic.Publish(r.n.ctx, data); err != nil && r.n.alive() == nil {
+	g := protocol.Gossip{List: list}
+	g.Tell(topic.circle.withSelf())
+	if err := topic.Publish(r.n.ctx, protocol.EncodeFrame(kind, g)); err != nil && r.n.alive() == nil {
 		r.n.log.Debug("publish", "err", err)
 	}
+}
+
+func (r *room) topic(name string) heard {
+	r.topics.mu.Lock()
+	defer r.topics.mu.Unlock()
+	return r.topics.joined[name]
 }
 
 // validate is gossip's way to the door. It rejects only what the forwarder could
@@ -196,45 +213,60 @@ func (r *room) validate(_ context.Context, from peer.ID, m *pubsub.Message) pubs
 	if err != nil {
 		return blame(err)
 	}
-	var list protocol.Events
-	if err := f.Decode(f.Kind, &list); err != nil || len(list.List) == 0 || len(list.List) > gossipEvents {
+	var g protocol.Gossip
+	if f.Decode(f.Kind, &g) != nil || g.Check() != nil {
 		return pubsub.ValidationReject
 	}
-	switch f.Kind {
+	result := r.validateFrame(from, f.Kind, g.List)
+	if result == pubsub.ValidationAccept && g.Reached(r.n.mesh.others(m.GetTopic(), from)) {
+		return pubsub.ValidationIgnore // whom it would be passed on to has it
+	}
+	return result
+}
+
+func (r *room) validateFrame(from peer.ID, kind protocol.FrameKind, list [][]byte) pubsub.ValidationResult {
+	switch kind {
 	case protocol.FrameEvents:
-		return r.validateEvents(from, list.List)
+		return r.validateEvents(from, list)
 	case protocol.FrameRecords:
-		return r.validateRecords(from, list.List)
+		return r.validateRecords(from, list)
 	case protocol.FrameChunks:
-		return r.validateChunks(from, list.List)
+		return r.validateChunks(from, list)
 	}
 	return pubsub.ValidationReject
 }
 
 func (r *room) validateEvents(from peer.ID, wires [][]byte) pubsub.ValidationResult {
-	var events []protocol.Verified
-	for _, wire := range wires {
-		e, err := protocol.Decode(wire)
+	list := make([]protocol.Unverified, len(wires))
+	said := make(map[protocol.Key]int, 1)
+	for i, wire := range wires {
+		u, err := protocol.DecodeFor(r.group, wire)
 		if err != nil {
 			return blame(err)
 		}
-		if !r.allowGossip(e.Header.Dev, from) {
+		list[i] = u
+		said[u.Dev()]++
+	}
+	for dev, n := range said {
+		if !r.allowGossip(dev, from, n) {
 			r.n.wantSync(r, from, syncDebounce)
 			return pubsub.ValidationIgnore
 		}
-		v, err := protocol.Verify(r.group, wire)
+	}
+	events, errs := protocol.VerifyUnpacked(list, rand.Reader)
+	for i, err := range errs {
 		if err != nil {
 			return pubsub.ValidationReject
 		}
-		if !v.Whole() {
+		if !list[i].Whole() {
 			return pubsub.ValidationIgnore // who took the parts off may not be the forwarder
 		}
-		events = append(events, v)
 	}
 	in := r.ingest(from, events)
+	in.gossip = true
 	r.settle(in)
 	if in.gap {
-		r.n.wantSync(r, from, syncDebounce)
+		r.mend(from)
 	}
 	if in.refused > 0 {
 		return pubsub.ValidationIgnore // the forwarder may know another roster
@@ -249,7 +281,7 @@ func (r *room) validateRecords(from peer.ID, wires [][]byte) pubsub.ValidationRe
 		if err != nil {
 			return pubsub.ValidationReject
 		}
-		if !r.allowGossip(rec.Record().Dev, from) {
+		if !r.allowGossip(rec.Record().Dev, from, 1) {
 			r.n.wantSync(r, from, syncDebounce)
 			return pubsub.ValidationIgnore
 		}
@@ -271,10 +303,10 @@ func blame(err error) pubsub.ValidationResult {
 	return pubsub.ValidationReject
 }
 
-// allowGossip takes a token of a member's device, or of the peer that forwards what
-// is by nobody known. The bucket shapes gossip only: nothing that a clock says changes
+// allowGossip takes tokens of a member's device, or of the peer that forwards what
+// is by nobody known: all that are asked for, or none. The bucket shapes gossip only: nothing that a clock says changes
 // what the group's set is.
-func (r *room) allowGossip(dev protocol.Key, from peer.ID) bool {
+func (r *room) allowGossip(dev protocol.Key, from peer.ID, n int) bool {
 	limit := r.n.cfg.GossipRate
 	if limit < 0 {
 		return true
@@ -293,5 +325,5 @@ func (r *room) allowGossip(dev protocol.Key, from peer.ID) bool {
 		b = rate.NewLimiter(rate.Limit(limit), max(1, int(limit*gossipBurst)))
 		r.buckets[key] = b
 	}
-	return b.AllowN(r.n.now(), 1)
+	return b.AllowN(r.n.now(), n)
 }

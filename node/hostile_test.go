@@ -551,7 +551,7 @@ func (in *insider) hear(sub *pubsub.Subscription, wait time.Duration) string {
 		if err != nil {
 			in.t.Fatal(err)
 		}
-		var list protocol.Events
+		var list protocol.Gossip
 		if f.Kind != protocol.FrameEvents || f.Decode(protocol.FrameEvents, &list) != nil {
 			continue
 		}

@@ -23,6 +23,7 @@ type intake struct {
 	gap     bool            // something waits for, or follows, an event that is not here
 	again   bool            // that was refused as surplus, and is not any more
 	control bool            // the roster may have changed
+	gossip  bool            // gossip brought them, so that others have them as well
 	commit  *storage.Commit // nil where nothing was stored
 }
 

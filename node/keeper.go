@@ -8,13 +8,16 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// keep compares what the room holds with its neighbours until they agree: at once
-// after something changed, slowly when nothing does. It is why no message is lost
-// that gossip dropped.
+// keep compares what the room holds with its neighbours until they agree: soon after
+// something changed that gossip did not carry, when gossip is quiet again, and slowly
+// when nothing happens. It is why no message is lost that gossip dropped.
 func (r *room) keep(ctx context.Context) {
 	tick := time.NewTicker(syncTick)
 	defer tick.Stop()
 	quiet := r.n.now()
+	var last time.Time // when it compared
+	var due bool       // something changed since that gossip did not carry
+	var lost uint64    // what gossip had lost then
 	r.present()
 	r.refreshPrekey(ctx)
 	r.refreshProfile() // the name may be another than when the group last heard
@@ -24,6 +27,7 @@ func (r *room) keep(ctx context.Context) {
 			return
 		case <-r.kick:
 			r.pause(ctx)
+			due = true
 		case <-tick.C:
 		}
 		r.expire()
@@ -33,6 +37,17 @@ func (r *room) keep(ctx context.Context) {
 		r.prunePrekeys(ctx)
 		r.turnEpoch(ctx)
 		r.errands(ctx)
+		if n := r.n.mesh.lost.Load(); n != lost {
+			due, lost = true, n
+		}
+		now, wait := r.n.now(), syncTalk
+		if due {
+			wait = syncTick
+		}
+		if r.talking(now) && now.Sub(last) < wait {
+			continue
+		}
+		last, due = now, false
 		behind := r.behind()
 		if len(behind) == 0 && r.n.now().Sub(quiet) >= syncQuiet {
 			quiet = r.n.now()
@@ -44,6 +59,47 @@ func (r *room) keep(ctx context.Context) {
 			r.n.wantSync(r, p, 0)
 		}
 	}
+}
+
+// stir notes that gossip carried a message: neighbours have it too, or it is on its way.
+func (r *room) stir() { r.stirred.Store(r.n.now().UnixNano()) }
+
+// talking says whether gossip carried a message just now.
+func (r *room) talking(now time.Time) bool {
+	return now.Sub(time.Unix(0, r.stirred.Load())).Abs() < syncCalm
+}
+
+// mend asks a peer for what its events wait for, unless it is here after a moment: of
+// two that pubsub hands over at once, the second may be first.
+func (r *room) mend(from peer.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mending[from] {
+		return
+	}
+	r.mending[from] = true
+	r.n.spawn(func(ctx context.Context) {
+		for r.mendLater(ctx, from) {
+		}
+	})
+}
+
+// mendLater looks after a moment at what waits now, and says whether something has come
+// since that waits as well.
+func (r *room) mendLater(ctx context.Context, from peer.ID) bool {
+	began := r.n.now()
+	r.pause(ctx)
+	r.mu.Lock()
+	waits, more := r.parked.waits(from, began)
+	more = more && !waits && ctx.Err() == nil // a sync brings that, too
+	if !more {
+		delete(r.mending, from)
+	}
+	r.mu.Unlock()
+	if waits {
+		r.n.wantSync(r, from, 0)
+	}
+	return more
 }
 
 // pause lets what comes in a burst come, so that one comparison serves it all.

@@ -145,6 +145,13 @@ const (
 	// them starts a sync.
 	syncDebounce = 150 * time.Millisecond
 
+	// syncCalm is how long gossip has to be quiet before what it brought is compared,
+	// and syncTalk how often that is done all the same while people talk: what is
+	// under way would look like a difference. What is known to be missing is asked for
+	// after syncDebounce.
+	syncCalm = time.Second
+	syncTalk = 5 * time.Second
+
 	// frameEvents bounds the events of one frame: a batch for the signature check.
 	frameEvents = 512
 	// haveFrames bounds the frames of tips one sync reads: 200,000 chains.
@@ -157,8 +164,6 @@ const (
 	// each, and typically 600 bytes.
 	gossipQueue = 1024
 
-	// gossipEvents is how many events one gossip message may carry.
-	gossipEvents = 64
 	// gossipFrame bounds a gossip message of several events in bytes, so that pubsub,
 	// whose limit is that of one event, takes it.
 	gossipFrame = 32 << 10

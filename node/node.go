@@ -31,6 +31,7 @@ type Node struct {
 	store *storage.Store
 	host  host.Host
 	gate  *gate
+	mesh  *mesh
 	pub   *pubsub.PubSub
 	disc  *discovery
 	peers *peers

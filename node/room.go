@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/time/rate"
 
 	"github.com/p2pchat/p2pchat/protocol"
@@ -70,10 +72,13 @@ type room struct {
 
 	making sync.Mutex // held while a prekey is made
 
-	topics topics
-	kick   chan struct{} // wakes the keeper
-	fetch  chan struct{} // holds the one transfer that runs
-	ask    chan struct{} // holds the one search for keys that the keeper runs
+	topics  topics
+	out     outbox
+	stirred atomic.Int64     // when gossip carried a message last, in Unix nanoseconds
+	mending map[peer.ID]bool // who will be asked for what is missing
+	kick    chan struct{}    // wakes the keeper
+	fetch   chan struct{}    // holds the one transfer that runs
+	ask     chan struct{}    // holds the one search for keys that the keeper runs
 	// askTurn says whom that asks. Who holds ask may change it.
 	askTurn int
 }
@@ -130,7 +135,7 @@ func (n *Node) openRoom(ctx context.Context, group protocol.ID, meta roomMeta) (
 		set: protocol.NewSet(group), parked: newParking(), recent: recent,
 		keys: newKeys(group, n.account.Identity(meta.Tag).Root()), chunks: newChunkIndex(), records: make(map[recordSlot]protocol.VerifiedRecord),
 		names: make(map[protocol.Key]string), guests: make(map[protocol.Key]protocol.Key), buckets: make(map[string]*rate.Limiter),
-		grants: rate.NewLimiter(grantsPerSecond, grantsBurst), lobbies: make(map[protocol.ID]protocol.Secret), met: make(map[protocol.ID]bool),
+		grants: rate.NewLimiter(grantsPerSecond, grantsBurst), lobbies: make(map[protocol.ID]protocol.Secret), met: make(map[protocol.ID]bool), mending: make(map[peer.ID]bool),
 		losses: log.Failures(), kick: make(chan struct{}, 1), fetch: make(chan struct{}, 1), ask: make(chan struct{}, 1),
 	}
 	account := n.account
@@ -271,7 +276,11 @@ func (r *room) settle(in intake) {
 		r.n.disc.refresh()
 		r.refreshProfile()
 	}
-	if in.stored > 0 {
+	switch {
+	case in.stored == 0:
+	case in.gossip && !in.control:
+		r.stir()
+	default:
 		r.poke()
 	}
 }

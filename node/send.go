@@ -51,52 +51,52 @@ type words struct {
 
 // tell makes a message, and when it is on disk hands it to who is connected.
 func (r *room) tell(ctx context.Context, w words) (protocol.Verified, error) {
-	v, err := r.sayDurably(ctx, w)
+	v, number, err := r.sayDurably(ctx, w)
 	if told := r.announce(ctx, protocol.MaxSeq); told != nil {
 		r.n.log.Debug("announce", "err", told) // a message on disk has its epoch there too
 	}
 	if err != nil {
 		return v, err
 	}
-	if r.allowGossip(v.Header().Dev, r.n.host.ID()) {
-		r.publish(protocol.FrameEvents, [][]byte{v.Wire()})
-	}
-	r.poke()
+	r.tellStored(number)
 	return v, nil
 }
 
 // sayDurably makes a message and waits until it is on disk. Where the disk is far
-// behind it waits before, too.
-func (r *room) sayDurably(ctx context.Context, w words) (protocol.Verified, error) {
+// behind it waits before, too. With the message it returns its ticket in the outbox.
+func (r *room) sayDurably(ctx context.Context, w words) (protocol.Verified, uint64, error) {
 	for {
-		v, commit, err := r.say(w)
+		v, number, commit, err := r.say(w)
 		if err == nil {
 			err = commit.Wait(ctx)
+			if err != nil && commit.Failed() { // if it only takes long, the next message takes it along
+				r.out.drop(number)
+			}
 		}
 		if !errors.Is(err, storage.ErrBusy) {
-			return v, err
+			return v, number, err
 		}
 		select {
 		case <-ctx.Done():
-			return v, errors.Join(err, ctx.Err())
+			return v, 0, errors.Join(err, ctx.Err())
 		case <-time.After(busyWait):
 		}
 	}
 }
 
 // say makes a message of this device and appends it to its chain.
-func (r *room) say(w words) (protocol.Verified, *storage.Commit, error) {
+func (r *room) say(w words) (v protocol.Verified, number uint64, commit *storage.Commit, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.refit(); err != nil {
-		return protocol.Verified{}, nil, err
+	if err = r.refit(); err != nil {
+		return v, 0, nil, err
 	}
-	if err := r.ensureEpoch(); err != nil {
-		return protocol.Verified{}, nil, err
+	if err = r.ensureEpoch(); err != nil {
+		return v, 0, nil, err
 	}
 	d, me, err := r.draft(w.kind, protocol.Messages, protocol.MaxMessageRefs)
 	if err != nil {
-		return protocol.Verified{}, nil, err
+		return v, 0, nil, err
 	}
 	if d.To = w.to; w.claim {
 		d.Auth = me.Grant
@@ -106,17 +106,17 @@ func (r *room) say(w words) (protocol.Verified, *storage.Commit, error) {
 	}
 	ep, err := r.sendEpoch()
 	if err != nil {
-		return protocol.Verified{}, nil, err
+		return v, 0, nil, err
 	}
-	v, err := d.SignMessage(w.content, ep, r.me.Signer(), rand.Reader)
-	if err != nil {
-		return protocol.Verified{}, nil, err
+	if v, err = d.SignMessage(w.content, ep, r.me.Signer(), rand.Reader); err != nil {
+		return v, 0, nil, err
 	}
-	if _, err := r.judge(v); err != nil {
-		return protocol.Verified{}, nil, r.refusal(err)
+	if _, err = r.judge(v); err != nil {
+		return protocol.Verified{}, 0, nil, r.refusal(err)
 	}
 	r.recent.Add(v.ID(), v.Header().HLC)
-	return v, r.append(v), nil
+	commit = r.append(v)
+	return v, r.out.say(v), commit, nil
 }
 
 // draft begins an event of this device: after its last one, having seen all heads.
