@@ -40,7 +40,7 @@ func (r *room) keep(ctx context.Context) {
 		if n := r.n.mesh.lost.Load(); n != lost {
 			due, lost = true, n
 		}
-		now, wait := r.n.now(), syncTalk
+		now, wait := r.n.now(), syncBusy
 		if due {
 			wait = syncTick
 		}

@@ -146,11 +146,11 @@ const (
 	syncDebounce = 150 * time.Millisecond
 
 	// syncCalm is how long gossip has to be quiet before what it brought is compared,
-	// and syncTalk how often that is done all the same while people talk: what is
+	// and syncBusy how often that is done all the same while people talk: what is
 	// under way would look like a difference. What is known to be missing is asked for
 	// after syncDebounce.
 	syncCalm = time.Second
-	syncTalk = 5 * time.Second
+	syncBusy = 5 * time.Second
 
 	// frameEvents bounds the events of one frame: a batch for the signature check.
 	frameEvents = 512
