@@ -146,7 +146,7 @@ func TestBundlesInAnyOrder(t *testing.T) {
 	if all, _ := ana.Export(ctx(t), club, new(bytes.Buffer), node.ExportOptions{}); err != nil || all.Events != some.Events+3 {
 		t.Errorf("%d events since then, of %d: %v", some.Events, all.Events, err)
 	}
-	if res := bo.imports(second); len(res.Waiting) == 0 != (len(bo.texts(club)) == 3) {
+	if res := bo.imports(second); len(res.Waiting) == 0 || len(bo.texts(club)) != 3 {
 		t.Errorf("without what came before: %+v, and %q", res, bo.texts(club))
 	}
 	bo.wholly(first)

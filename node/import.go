@@ -368,7 +368,7 @@ func (im *importing) finish(ctx context.Context) error {
 func (im *importing) lacks(ctx context.Context) {
 	lacks := make(map[protocol.Key]*Lack)
 	for id, l := range im.late {
-		if im.r.has(ctx, id) {
+		if im.r.has(ctx, id) && im.r.has(ctx, l.wait) {
 			continue
 		}
 		im.r.mu.Lock()

@@ -157,7 +157,7 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 			r.accept(v, q)
 		}
 	}
-	in.gap = in.gap || q.gap
+	in.gap, in.waits = in.gap || len(q.waits) > 0, append(in.waits, q.waits...)
 	in.control, in.again = q.control, r.neededAfterAll()
 	if len(q.accepted) > 0 {
 		in.stored = len(q.accepted)
@@ -172,7 +172,7 @@ type admission struct {
 	accepted []protocol.Verified
 	rules    rules
 	before   map[protocol.ID]bool // what accepted messages follow
-	gap      bool                 // something that an accepted message follows is not here
+	waits    []waiting            // messages that follow what is not here
 	control  bool
 }
 
@@ -329,10 +329,12 @@ func (r *room) admitMessage(v protocol.Verified, q *admission) error {
 	if _, err := r.judge(v); err != nil {
 		return err
 	}
-	if h.Seq == 1 || h.Prev == end.ID || q.gap || r.recent.Contains(h.Prev) || r.links.has(h.Prev) {
+	if h.Seq == 1 || h.Prev == end.ID || r.recent.Contains(h.Prev) || r.links.has(h.Prev) {
 		return nil
 	}
 	here, err := r.log.Has(r.n.ctx, h.Prev)
-	q.gap = !here
+	if err == nil && !here {
+		q.waits = append(q.waits, waiting{v, h.Prev})
+	}
 	return err
 }
