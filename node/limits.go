@@ -103,7 +103,7 @@ const (
 	inflowBatches = 8
 	// repeatsMost is how many events in a row may be no news before a transfer is given up:
 	// several members may send the same at a time, and nobody the same for ever.
-	repeatsMost = 1 << 16
+	repeatsMost = 1 << 14
 	// unrulyFirst and unrulyMost are how long a peer is left alone who did not keep to the
 	// protocol, at first and in the end.
 	unrulyFirst = time.Second
