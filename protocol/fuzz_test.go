@@ -293,6 +293,7 @@ func FuzzSafety(f *testing.F) {
 
 func FuzzRecord(f *testing.F) {
 	seeds(f, "record", "record", "value")
+	seeds(f, "frontier", "value")
 	w := newWorld(f)
 	ep := w.start(w.ana, "first")
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -303,6 +304,9 @@ func FuzzRecord(f *testing.F) {
 		if err == nil {
 			_, _, _ = ProfileEpoch(v.Record())
 			_, _ = ep.OpenProfile(v)
+		}
+		if f, err := (Record{Type: RecordFrontier, Value: data}).Frontier(); err == nil && !bytes.Equal(f.Value(), data) {
+			t.Fatal("a frontier encodes to other bytes")
 		}
 	})
 }

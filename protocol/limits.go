@@ -68,6 +68,9 @@ const (
 	// MaxRecordType bounds the types of records, so that one device cannot fill
 	// everybody's memory with types that nobody knows.
 	MaxRecordType = 32
+	// MaxFrontierSpans bounds the spans of a frontier: the last hour, day, week and what
+	// was before take four, and each costs everybody who compares a look at their tree.
+	MaxFrontierSpans = 8
 	// MaxReportBoxes bounds the devices a report is sealed to: 1,168 bytes and names
 	// for each, some 30 KiB.
 	MaxReportBoxes = 24

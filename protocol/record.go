@@ -19,6 +19,7 @@ const (
 	RecordPrekey   RecordType = 1 // a device's HPKE key for wraps
 	RecordProfile  RecordType = 2 // a sealed display name
 	RecordReadMark RecordType = 4 // how far a device has read, sealed
+	RecordFrontier RecordType = 6 // what a device has stored, as a Frontier
 )
 
 // Record is a small signed value of a device, outside the DAG: the newest number

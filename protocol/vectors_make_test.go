@@ -163,6 +163,7 @@ func makeVectors(t testing.TB) []*vector {
 	m.meeting()
 	m.nearby()
 	m.records()
+	m.frontiers()
 	m.frames()
 	m.signatures()
 	m.packs()
@@ -1178,6 +1179,9 @@ func (m *vectorMaker) records() {
 	f, _ = rec("record-profile", "A profile record: a name, sealed like a message under a header of kind 0 whose chain is the record's type and whose seq is its number.", Record{Type: RecordProfile, Number: 3, Value: value})
 	f.set("name", "Ana").set("n", n).set("E", w.epoch.E).set("eid", w.epoch.ID).set("rekey_dev", rk.Header().Dev).set("rekey_seq", rk.Header().Seq).
 		set("aad", aad(valueHeader(k, &sealedValue{Epoch: w.epoch.Tag(), N: n}))).expect(nil)
+
+	f, _ = rec("record-frontier", "A frontier record; see frontier.", Record{Type: RecordFrontier, Number: 7, Value: frontierOf(1_790_000_000_000, 1_790_003_600_000).Value()})
+	f.expect(nil)
 
 	bad := func(name, about string, group ID, wire []byte) {
 		_, err := VerifyRecord(group, wire)

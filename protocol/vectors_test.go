@@ -345,10 +345,11 @@ var vectorChecks = map[string]func(v *vector) error{
 		v.want("records", DigestRecords(keys))
 		return nil
 	},
-	"record":  checkRecordVector,
-	"frame":   checkFrameVector,
-	"pack":    checkPackVector,
-	"account": checkAccountVector,
+	"record":   checkRecordVector,
+	"frontier": checkFrontierVector,
+	"frame":    checkFrameVector,
+	"pack":     checkPackVector,
+	"account":  checkAccountVector,
 	"phrase": func(v *vector) error {
 		seed, err := ParsePhrase(v.get("phrase"))
 		if err == nil {
