@@ -249,6 +249,31 @@ func (n *Node) ChainsOf(ctx context.Context, group protocol.ID, dev protocol.Key
 	return out
 }
 
+// FrontierOf returns the number of what a device said last that it has stored; 0 where it
+// said nothing.
+func (n *Node) FrontierOf(group protocol.ID, dev protocol.Key) uint64 {
+	r, _ := n.room(group)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec, ok := r.records[recordSlot{dev, protocol.RecordFrontier}]
+	if !ok {
+		return 0
+	}
+	return rec.Record().Number
+}
+
+// TellFrontier does what the keeper does now and then.
+func (n *Node) TellFrontier(ctx context.Context, group protocol.ID) {
+	r, _ := n.room(group)
+	r.tellFrontier(ctx)
+}
+
+// Frontier returns how many spans that has.
+func (n *Node) Frontier(group protocol.ID, dev protocol.Key) int {
+	r, _ := n.room(group)
+	return len(r.frontiersOf(map[protocol.Key]bool{dev: true})[dev].Spans)
+}
+
 // Count returns how many events a node holds.
 func (n *Node) Count(group protocol.ID) uint64 {
 	r, _ := n.room(group)

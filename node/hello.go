@@ -232,6 +232,9 @@ func (n *Node) meet(p peer.ID, theirs protocol.Role, h *protocol.Hello, list []p
 			s.proofs[v.room.group] = v.proof.Dev
 		}
 	})
+	for _, v := range list {
+		v.room.contacts.saw(v.proof.Dev, n.now())
+	}
 	n.peers.notify()
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 func (r *room) keep(ctx context.Context) {
 	tick := time.NewTicker(syncTick)
 	defer tick.Stop()
+	defer func() { r.saveContacts(context.WithoutCancel(ctx), r.n.now(), 0) }()
 	quiet := r.n.now()
 	var last time.Time // when it compared
 	var due bool       // something changed since that gossip did not carry
@@ -37,6 +38,8 @@ func (r *room) keep(ctx context.Context) {
 		r.prunePrekeys(ctx)
 		r.turnEpoch(ctx)
 		r.errands(ctx)
+		r.tellFrontier(ctx)
+		r.saveContacts(ctx, r.n.now(), contactsEvery)
 		if n := r.n.mesh.lost.Load(); n != lost {
 			due, lost = true, n
 		}
@@ -150,9 +153,11 @@ func (r *room) expire() {
 	r.links.expire(r.n.now())
 }
 
-// agreed records that a peer held exactly the same at a digest.
-func (n *Node) agreed(r *room, p peer.ID, digest [32]byte) {
+// agreed records that a peer held exactly the same at a digest, of what was here up to a
+// cursor at least.
+func (n *Node) agreed(r *room, p peer.ID, digest [32]byte, what span) {
 	n.peers.with(p, func(s *peerState) { s.equal[r.group] = digest })
+	r.compared(p, &what)
 	r.caughtUp()
 }
 

@@ -175,6 +175,18 @@ const (
 	rememberedPeers = 256
 	// addrsPerPeer bounds the addresses kept of one peer.
 	addrsPerPeer = 8
+	// contactsMost bounds the devices of a group of which is remembered when they were
+	// here and what they have, and spansMost the spans of time of each: some 500 bytes.
+	contactsMost = 16384
+	spansMost    = 16
+	// contactsEvery is how often that is stored: what a crash takes is learnt again.
+	contactsEvery = time.Minute
+	// frontierQuiet is how long a device waits before it says what it has stored, and
+	// frontierRest and frontierShare how long it then does not: a group of 1,000 hears a
+	// frontier every three seconds at most, however much is written.
+	frontierQuiet = 10 * time.Second
+	frontierRest  = 2 * time.Minute
+	frontierShare = 3 * time.Second
 	// sharedPeers bounds the members whose addresses one sync hands on.
 	sharedPeers = 16
 	// dialEvery is how often remembered peers are tried while they are away.

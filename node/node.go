@@ -225,5 +225,8 @@ func epochSpace(group protocol.ID) string { return "epochs-" + group.Text("") }
 // prekeySpace holds the seeds of a device's prekeys in a group by week.
 func prekeySpace(group protocol.ID) string { return "prekeys-" + group.Text("") }
 
+// contactSpace holds what a node remembers of the devices of a group, by device.
+func contactSpace(group protocol.ID) string { return "contacts-" + group.Text("") }
+
 // chunkSpace holds a group's wrap chunks by their hash.
 func chunkSpace(group protocol.ID) string { return "chunks-" + group.Text("") }

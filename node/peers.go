@@ -172,6 +172,7 @@ func (n *Node) watchConnections() {
 			if net.Connectedness(p) == network.Connected {
 				return
 			}
+			n.parted(p)
 			n.peers.disconnected(p)
 			n.gate.forget(p)
 			n.disc.lost(p)

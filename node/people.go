@@ -335,21 +335,7 @@ func (n *Node) Status() Status {
 		})
 	}
 	for _, r := range n.allRooms() {
-		g := GroupStatus{Group: n.describe(r), Events: r.log.Count(), LastSync: r.lastSync(), Kept: r.kept()}
-		g.Doubts, _ = n.Doubts(r.group)
-		forks, err := r.log.Forks(n.ctx)
-		if err != nil {
-			n.log.Warn("forks", "err", err)
-		}
-		r.mu.Lock()
-		for _, f := range forks {
-			if who := r.person(f.A.Header().Dev); !slices.Contains(g.Forks, who) {
-				g.Forks = append(g.Forks, who)
-			}
-		}
-		g.Parked, g.Renewed = r.parked.len(), !r.meta.Device.IsZero()
-		r.mu.Unlock()
-		s.Groups = append(s.Groups, g)
+		s.Groups = append(s.Groups, n.groupStatus(r))
 	}
 	return s
 }

@@ -16,9 +16,9 @@ import (
 
 // Progress says how far some long work has come.
 type Progress struct {
-	What    string        // "sync", "export" or "import"
-	Group   protocol.ID   // zero where it is not known yet
-	Peer    string        // libp2p peer id of the other side; empty where it is a file
+	What    string      // "sync", "export" or "import"
+	Group   protocol.ID // zero where it is not known yet
+	Peer    string      // libp2p peer id of the other side; empty where it is a file
 	Started time.Time
 	Events  uint64        // done so far
 	Total   uint64        // events in all; 0 is not known

@@ -35,6 +35,7 @@ func (r *room) keepRecord(rec protocol.VerifiedRecord) bool {
 	}
 	r.records[slot] = rec
 	r.nameFrom(rec)
+	r.heardFrontier(rec.Record())
 	return true
 }
 

@@ -72,6 +72,9 @@ type room struct {
 
 	making sync.Mutex // held while a prekey is made
 
+	contacts contacts // has a mutex of its own
+	frontier frontier
+
 	topics  topics
 	out     outbox
 	stirred atomic.Int64     // when gossip carried a message last, in Unix nanoseconds
@@ -93,6 +96,8 @@ type roomMeta struct {
 	Device protocol.Secret `cbor:"7,keyasint,omitzero"`
 	// Window is how far back messages are fetched unasked, in seconds; 0 is all of them.
 	Window uint64 `cbor:"21,keyasint,omitzero"`
+	// Silent says that this device does not tell what it has stored.
+	Silent bool `cbor:"11,keyasint,omitempty"`
 }
 
 type recordSlot struct {
@@ -170,6 +175,7 @@ func (r *room) restore(ctx context.Context) error {
 	for _, rec := range records {
 		r.keepRecord(rec)
 	}
+	r.frontier.heard = nil // who asks for receipts compares them
 	if err := errors.Join(r.loadDocket(ctx), r.loadShelves(ctx), r.loadKeep(ctx)); err != nil {
 		return err
 	}
@@ -179,7 +185,7 @@ func (r *room) restore(ctx context.Context) error {
 	if err := r.loadVerified(ctx); err != nil {
 		return err
 	}
-	return r.loadActs(ctx)
+	return errors.Join(r.loadContacts(ctx), r.loadActs(ctx))
 }
 
 // fill puts stored control events into a set. One that does not fit, because the

@@ -36,6 +36,7 @@ func (n *Node) serveSync(ctx context.Context, w *wire) error {
 	} else if !r.isMember(dev) {
 		return r.bid(ctx, w, dev)
 	}
+	cursor := r.log.Cursor() // before the digests: they are of this at least
 	open := r.open()
 	reply := open
 	reply.Addrs = n.introductions(p, r)
@@ -43,7 +44,7 @@ func (n *Node) serveSync(ctx context.Context, w *wire) error {
 		return err
 	}
 	if theirs.Digest() == open.Digest() {
-		n.agreed(r, p, open.Digest())
+		n.agreed(r, p, open.Digest(), span{Before: protocol.MaxHLC, Cursor: cursor})
 		return nil
 	}
 	w.by(syncTalk)

@@ -126,6 +126,7 @@ func (n *Node) pull(ctx context.Context, r *room, p peer.ID, ask request) error 
 }
 
 func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) error {
+	cursor := r.log.Cursor() // before the digests: they are of this at least
 	open := r.open()
 	w.by(syncTalk)
 	if err := w.send(protocol.FrameOpen, open); err != nil {
@@ -137,7 +138,7 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) erro
 	}
 	n.introduced(theirs.Addrs)
 	if theirs.Digest() == open.Digest() {
-		n.agreed(r, w.peer(), open.Digest())
+		n.agreed(r, w.peer(), open.Digest(), span{Before: protocol.MaxHLC, Cursor: cursor})
 		return nil
 	}
 	if ask.parts == 0 {
@@ -169,8 +170,10 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) erro
 		return err
 	}
 	if same && ask.parts == 0 && open.Control == theirs.Control && open.Records == theirs.Records {
-		n.agreed(r, w.peer(), open.Digest()) // as far as is asked for
+		// As far as is asked for.
+		n.agreed(r, w.peer(), open.Digest(), span{From: ask.since, Before: protocol.MaxHLC, Cursor: cursor})
 	}
+	r.compared(w.peer(), nil)
 	r.caughtUp() // with all that the other side had when it was asked
 	return nil
 }

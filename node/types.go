@@ -49,6 +49,12 @@ type Message struct {
 	Hidden string
 	// Undone marks the line of an act that does not count: see [Node.Audit].
 	Undone bool
+	// Missing is how many messages right before this one, of the same device, are not
+	// here. Only [Node.Last] fills it in: while lines arrive, the gaps close.
+	Missing uint64
+	// Stored is how many other members have this message of one's own, of StoredOf: see
+	// [Node.MarkStored].
+	Stored, StoredOf int
 	// Late marks a line that came long after what is shown behind it: it may have
 	// been written now with a time of the past.
 	Late bool
@@ -99,9 +105,13 @@ type Status struct {
 	Groups []GroupStatus
 }
 
-// GroupStatus says how complete a group is here.
+// GroupStatus says how complete a group is here. Nobody knows of what is with those alone
+// who were not met, so complete is only what everybody had who was.
 type GroupStatus struct {
 	Group
+	// Missing says of whose devices messages are known of that are not here.
+	Missing  []Missing
+	Contacts []Contact // the other members, those online first
 	Events   uint64    // stored control events and messages
 	Forks    []Person  // whose device signed two events for one place: a copy of it, or dishonest
 	Parked   int       // arrived before what they refer to, waiting
@@ -109,6 +119,27 @@ type GroupStatus struct {
 	Doubts   []Member  // who is not, or not any more, the person that was verified
 	Kept     Kept      // how much of its messages is kept here
 	LastSync time.Time // when nothing was missing here that a member had; zero if never
+}
+
+// Complete says whether all is here that was known of at LastSync.
+func (s GroupStatus) Complete() bool {
+	return len(s.Missing) == 0 && s.Parked == 0 && !s.LastSync.IsZero()
+}
+
+// Missing is how many of somebody's messages are not here, at least: later ones are.
+type Missing struct {
+	Person
+	Messages uint64
+}
+
+// Contact says when another member was met. A time is zero where it never was, or is
+// not remembered.
+type Contact struct {
+	Person
+	Online   bool
+	Via      string    // how, of who is online: ViaLAN, ViaDirect or ViaRelay
+	Seen     time.Time // when a device of theirs was last connected
+	Compared time.Time // when nothing was missing here that it had
 }
 
 // InviteOptions shape an invitation.

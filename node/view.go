@@ -69,6 +69,7 @@ func (n *Node) Last(ctx context.Context, group protocol.ID, count int) (lines []
 	}
 	cursor = r.log.Cursor()
 	var before storage.Position
+	first := make(map[protocol.Key]int) // the oldest line of each device so far
 	for count == 0 || len(lines) < count {
 		size := followPage
 		if count > 0 {
@@ -85,8 +86,13 @@ func (n *Node) Last(ctx context.Context, group protocol.ID, count int) (lines []
 			if e.Cursor > cursor {
 				continue // Follow brings it
 			}
+			dev, gap := e.Event.Header().Dev, r.gapBefore(e.Event)
 			if line, ok := r.line(e); ok {
+				first[dev] = len(lines)
 				lines = append(lines, line)
+			}
+			if at, ok := first[dev]; ok && gap > 0 { // what has no line has it before the next that has
+				lines[at].Missing += gap
 			}
 		}
 		if len(page) < size {
@@ -97,6 +103,24 @@ func (n *Node) Last(ctx context.Context, group protocol.ID, count int) (lines []
 	markLate(lines, r.moment)
 	slices.Reverse(lines)
 	return lines, cursor, nil
+}
+
+// gapBefore returns how many messages right before one on its chain are not here, though
+// they would be shown.
+func (r *room) gapBefore(v protocol.Verified) uint64 {
+	if v.Header().Chain == protocol.Control {
+		return 0
+	}
+	gap := r.log.MissingBefore(v)
+	if gap == 0 {
+		return 0
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.links.has(v.Header().Prev) {
+		return 0 // it is here, and does not count
+	}
+	return gap
 }
 
 // readable passes over damaged entries: they are named in the log, and the rest of a

@@ -13,7 +13,7 @@ func TestLimitsAreTheSpecifications(t *testing.T) {
 		"MaxEventSize": MaxEventSize, "MaxTextSize": MaxTextSize, "MaxNameSize": MaxNameSize, "MaxControlRefs": MaxControlRefs,
 		"MaxMessageRefs": MaxMessageRefs, "MaxFounders": MaxFounders, "MaxDevices": MaxDevices, "MaxCut": MaxCut,
 		"MaxMemberControl": MaxMemberControl, "MaxParents": MaxParents, "MaxChunks": MaxChunks, "MaxChunkSize": MaxChunkSize,
-		"MaxWantChunks": MaxWantChunks, "MaxWantEpochs": MaxWantEpochs, "MaxRecordSize": MaxRecordSize, "MaxRecordType": MaxRecordType, "MaxLinkAddrs": MaxLinkAddrs, "MaxReportBoxes": MaxReportBoxes, "MaxReportedSize": MaxReportedSize, "MaxReasonSize": MaxReasonSize, "MaxLinkSize": MaxLinkSize, "MaxWelcomeEpochs": MaxWelcomeEpochs,
+		"MaxWantChunks": MaxWantChunks, "MaxWantEpochs": MaxWantEpochs, "MaxRecordSize": MaxRecordSize, "MaxRecordType": MaxRecordType, "MaxLinkAddrs": MaxLinkAddrs, "MaxFrontierSpans": MaxFrontierSpans, "MaxReportBoxes": MaxReportBoxes, "MaxReportedSize": MaxReportedSize, "MaxReasonSize": MaxReasonSize, "MaxLinkSize": MaxLinkSize, "MaxWelcomeEpochs": MaxWelcomeEpochs,
 		"MaxWelcomeSecrets": MaxWelcomeSecrets, "MaxWelcomeAddrs": MaxWelcomeAddrs, "MaxFrameSize": MaxFrameSize, "MaxFrontier": MaxFrontier, "MaxPackSize": MaxPackSize, "MaxPacked": MaxPacked, "MaxGossip": MaxGossip, "MaxTold": MaxTold,
 		"MaxHelloTags": MaxHelloTags, "MaxExtensions": MaxExtensions, "MaxHLC": MaxHLC, "MaxSeq": MaxSeq,
 		"MaxRequestFile": MaxRequestFile, "MaxWelcomeFile": MaxWelcomeFile, "MaxQuestionSize": MaxQuestionSize, "MaxAnswerSize": MaxAnswerSize,

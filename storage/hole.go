@@ -150,6 +150,25 @@ func (r *Room) Gaps() []Gap {
 	return list
 }
 
+// MissingBefore returns how many places of a chain right before a stored message hold
+// nothing: at least one where what the message links to is not stored, else none.
+func (r *Room) MissingBefore(v protocol.Verified) uint64 {
+	h := v.Header()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	chain, ok := r.durable[chainKey{h.Dev, h.Chain}]
+	if !ok || h.Seq < 2 {
+		return 0
+	}
+	if _, wanted := chain.wanted(h.Seq-1, h.Prev); !wanted {
+		return 0
+	}
+	if i, in := chain.hole(h.Seq - 1); in {
+		return h.Seq - chain.holes[i].From
+	}
+	return 1 // the branch of a fork
+}
+
 // Wanted says whether an event that is not stored comes right before one that is,
 // appended or committed: it fills a hole.
 func (r *Room) Wanted(id protocol.ID) bool {

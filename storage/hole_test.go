@@ -108,6 +108,16 @@ func checkHoles(t tester, r *storage.Room, all []protocol.Verified) {
 		missing := top[dev] - uint64(len(places[dev]))
 		want = append(want, storage.Gap{Dev: dev, Max: top[dev], Missing: max(missing, uint64(len(w)))})
 	}
+	for _, v := range held {
+		h, missing := v.Header(), uint64(0)
+		if h.Seq > 1 && !in[h.Prev] {
+			for missing = 1; missing < h.Seq-1 && !places[h.Dev][h.Seq-1] && !places[h.Dev][h.Seq-1-missing]; missing++ {
+			}
+		}
+		if got := r.MissingBefore(v); got != missing {
+			t.Fatalf("seq %d: %d missing before it, want %d", h.Seq, got, missing)
+		}
+	}
 	slices.SortFunc(want, func(a, b storage.Gap) int { return a.Dev.Compare(b.Dev) })
 	if got := r.Gaps(); !slices.Equal(got, want) {
 		t.Fatalf("gaps %v, want %v", got, want)
