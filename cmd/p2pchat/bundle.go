@@ -51,7 +51,9 @@ func (a *app) runExport(ctx context.Context, group, file, who string, since time
 			return &nextError{errors.New("the file is not for a terminal"), "p2pchat export GROUP FILE, or the same into a pipe"}
 		}
 		return a.inGroup(ctx, "export", group, func(c *local.Client, g local.Group) error {
+			stop := a.showLine(ctx, c, g.ID)
 			done, err := c.Export(ctx, a.stdout, g.ID, who, since)
+			stop()
 			if err != nil {
 				return exportError(err)
 			}
@@ -68,10 +70,12 @@ func (a *app) runExport(ctx context.Context, group, file, who string, since time
 	}
 	return a.inGroup(ctx, "export", group, func(c *local.Client, g local.Group) error {
 		done := exported{File: file}
+		stop := a.showLine(ctx, c, g.ID)
 		err := profile.WriteNew(place, func(w io.Writer) (err error) {
 			done.Export, err = c.Export(ctx, w, g.ID, who, since)
 			return err
 		})
+		stop()
 		if err != nil {
 			return exportError(err)
 		}
@@ -151,7 +155,9 @@ func (a *app) runImport(ctx context.Context, file string) error {
 		}
 	}
 	return a.with(ctx, "import", false, func(c *local.Client) error {
+		stop := a.showLine(ctx, c, "")
 		done, err := c.Import(ctx, in, size)
+		stop()
 		if err != nil {
 			return importError(name, err)
 		}

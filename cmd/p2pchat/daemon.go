@@ -1,17 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
-	"github.com/p2pchat/p2pchat/protocol"
 )
 
 func newDaemon(a *app) *cobra.Command {
@@ -46,83 +42,6 @@ commands can use it. A chat that is open does the same while it lasts.`,
 			})
 		},
 	}
-}
-
-func newStatus(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "status",
-		Short: "Say how the profile's node is doing",
-		Args:  args(0, 0, ""),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.with(cmd.Context(), "status", false, func(c *local.Client) error {
-				s, err := c.Status(cmd.Context())
-				if err != nil {
-					return err
-				}
-				text := statusText(s, c.Holds())
-				for _, g := range s.Groups {
-					if news := waiting(cmd.Context(), c, g.Group).text(typed(cmd.Context(), c, g.Group)); news != "" {
-						text += "\n  " + news
-					}
-				}
-				return a.print(s, "%s", text)
-			})
-		},
-	}
-}
-
-func statusText(s local.Status, self bool) string {
-	holder := fmt.Sprintf("`p2pchat %s` (pid %d)", s.Holder.Verb, s.Holder.PID)
-	if self {
-		holder = "nobody; p2pchat daemon keeps the profile online"
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "peer    %s\nheld by %s\nlisten  %s\nmdns    %s\ndht     %s\npeers   %d",
-		s.PeerID, holder, strings.Join(s.Listen, "\n        "), s.MDNS, s.DHT, s.Peers)
-	for _, g := range s.Groups {
-		fmt.Fprintf(&b, "\n%s: members %s; events %d, waiting %d; %s",
-			cleanName(g.Name), attendance(g.Group, s.Holder), g.Events, g.Parked, synced(g.LastSync))
-		if out := outside(g.Group); out != "" {
-			fmt.Fprintf(&b, "\n  %s", out)
-		}
-		if g.Retention > 0 {
-			fmt.Fprintf(&b, "\n  %s", retained(g.Retention))
-		}
-		if g.Kept.Limit > 0 {
-			fmt.Fprintf(&b, "\n  %s", keptText(g.Kept))
-		}
-		for _, m := range g.Doubts {
-			fmt.Fprintf(&b, "\n  %s: %s", tagged(m.Person), doubt(m))
-		}
-		for _, p := range g.Forks {
-			fmt.Fprintf(&b, "\n  forked: a device of %s signed two events for one place; it was copied, or lies",
-				cleanName(cmp.Or(p.Name, p.Key)))
-		}
-		if g.Renewed {
-			fmt.Fprint(&b, "\n  this is another device of yours than it was: the profile was copied, or its store put back; see p2pchat device list")
-		}
-	}
-	return b.String()
-}
-
-// outside says why nothing new of a group comes any more.
-func outside(g local.Group) string {
-	switch {
-	case g.Revoked:
-		return "this device was revoked: it gets nothing new; if that was not you, somebody has your words: p2pchat device list all"
-	case g.Left:
-		return "you left: nothing new comes"
-	case g.Role == protocol.NoRank.String():
-		return "you are not a member any more: nothing new comes; p2pchat log says why"
-	}
-	return ""
-}
-
-func synced(at *time.Time) string {
-	if at == nil {
-		return "not compared with a member yet"
-	}
-	return "complete as of " + at.Local().Format("2 January 15:04:05")
 }
 
 // version is what version prints.

@@ -17,7 +17,7 @@ import (
 )
 
 func newSend(a *app) *cobra.Command {
-	var life span
+	var life, wait span
 	cmd := &cobra.Command{
 		Use:   "send GROUP TEXT... | send GROUP -",
 		Short: "Send a message, or every line of stdin",
@@ -38,10 +38,17 @@ can keep a copy, and whoever sees the sealed message sees when it expires.`,
 			if err := checkLife(life); err != nil {
 				return usagef(cmd, "--expire: %w", err)
 			}
+			lines := len(args) == 2 && args[1] == "-"
+			if lines && wait > 0 {
+				return usagef(cmd, "--wait is for one message, not for lines")
+			}
 			return a.inGroup(ctx, "send", args[0], func(c *local.Client, g local.Group) error {
 				a.warnDoubts(ctx, c, g, nil)
-				if len(args) == 2 && args[1] == "-" {
+				switch {
+				case lines:
 					return a.sendLines(ctx, c, g, time.Duration(life))
+				case wait > 0:
+					return a.sendAndWait(ctx, c, g, strings.Join(args[1:], " "), time.Duration(life), time.Duration(wait))
 				}
 				sent, err := a.sendText(ctx, c, g.ID, strings.Join(args[1:], " "), time.Duration(life))
 				if err != nil {
@@ -51,6 +58,8 @@ can keep a copy, and whoever sees the sealed message sees when it expires.`,
 			})
 		},
 	}
+	cmd.Flags().Var(&wait, "wait", "then wait up to this long, and say how many of the other members have it")
+	cmd.Flag("wait").DefValue = ""
 	cmd.Flags().Var(&life, "expire", "have it disappear after this long, from 1m to 366d")
 	return cmd
 }
@@ -203,6 +212,7 @@ type logOptions struct {
 	hasAfter bool
 	messages bool
 	ids      bool
+	receipts bool
 }
 
 func newLog(a *app) *cobra.Command {
@@ -248,7 +258,11 @@ and these where they apply:
   late          true: it came later than its time says
   retracted     true: it was removed or taken back
   retracted_by  who removed it: name and key
-  hidden        why others are not shown this message of yours`,
+  hidden        why others are not shown this message of yours
+  missing       how many messages of its writer right before it are not here; not with
+                --follow, while gaps close
+  stored        with --receipts, of your messages: how many other members have it
+  stored_of     and how many there are`,
 		Args: args(1, 1, "GROUP"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.hasAfter = cmd.Flags().Changed("after")
@@ -264,6 +278,7 @@ and these where they apply:
 	f.Var(&o.timeout, "timeout", "end --follow after this long")
 	f.Uint64Var(&o.after, "after", 0, "with --follow: start after the line with this `cursor`")
 	f.BoolVar(&o.ids, "ids", false, "print the short id before each message, for remove-message and report")
+	f.BoolVar(&o.receipts, "receipts", false, "print behind your name how many of the other members have a message: [2/3]")
 	f.BoolVar(&o.messages, "messages", false, "leave out and do not count system lines")
 	return cmd
 }
@@ -272,6 +287,8 @@ func (o logOptions) check(cmd *cobra.Command) error {
 	switch {
 	case o.count < 0:
 		return usagef(cmd, "-n %d: it must not be negative", o.count)
+	case o.follow && o.receipts:
+		return usagef(cmd, "--receipts is of what was sent, not of what is to come: without --follow")
 	case !o.follow && (o.timeout != 0 || o.hasAfter):
 		return usagef(cmd, "--timeout and --after need --follow")
 	}
@@ -312,7 +329,11 @@ func (a *app) lastLog(ctx context.Context, c *local.Client, g local.Group, t *tr
 	if o.messages {
 		count = 0 // how many lines hold that many messages is not known before
 	}
-	lines, _, err := c.Last(ctx, g.ID, count)
+	last := c.Last
+	if o.receipts {
+		last = c.LastMarked
+	}
+	lines, _, err := last(ctx, g.ID, count)
 	if err != nil {
 		return err
 	}

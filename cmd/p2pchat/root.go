@@ -50,7 +50,7 @@ func newRoot(a *app) *cobra.Command {
 		newChat(a), newMembers(a), newPeers(a), newBlock(a), newStatus(a), newDaemon(a), newDemo(a), newVersion(a))
 	root.AddCommand(newRole(a), newKick(a), newBan(a), newUnban(a), newMute(a), newUnmute(a), newLeave(a),
 		newRemoveMessage(a), newReport(a), newRequest(a), newVerify(a), newAudit(a))
-	root.AddCommand(newExport(a), newImport(a), newPassphrase(a), newBackup(a), newRestore(a), newDevice(a), newDoctor(a))
+	root.AddCommand(newSync(a), newReceipts(a), newExport(a), newImport(a), newPassphrase(a), newBackup(a), newRestore(a), newDevice(a), newDoctor(a))
 	root.SetHelpCommand(newHelp())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{cmd: cmd.CommandPath(), err: flagError(err)}

@@ -107,6 +107,11 @@ func (t *transcript) print(m local.Message) error {
 			return err
 		}
 	}
+	if m.Missing > 0 {
+		if _, err := fmt.Fprintf(t.out, "      … %s missing here\n", count(int(m.Missing), "message from "+t.who(m.From)+" is", "messages from "+t.who(m.From)+" are")); err != nil {
+			return err
+		}
+	}
 	id := ""
 	if t.ids && !m.System() {
 		id = protocol.Short(m.ID) + " "
@@ -141,6 +146,9 @@ func (t *transcript) message(m local.Message) string {
 	}
 	if m.Expires != nil {
 		who += " [" + expiring(*m.Expires, time.Now()) + "]"
+	}
+	if m.Stored != nil {
+		who += fmt.Sprintf(" [%d/%d]", *m.Stored, m.StoredOf)
 	}
 	switch {
 	case m.Hidden != "":

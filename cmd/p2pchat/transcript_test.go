@@ -15,6 +15,37 @@ var (
 	bo  = local.Person{Name: "Bo", Key: "usr_bbbbbbbbbbbbbbbb"}
 )
 
+func TestGapsAndReceiptsInATranscript(t *testing.T) {
+	var out strings.Builder
+	tr := newTranscript(&app{stdout: &out}, nil)
+	stored := 2
+	m := local.Message{Kind: "text", From: local.Person{Name: "Ana", Key: "usr_a"}, Text: "hello", Time: time.Now(), Missing: 12, Stored: &stored, StoredOf: 3}
+	if err := tr.print(m); err != nil {
+		t.Fatal(err)
+	}
+	m.Missing, m.Stored = 1, nil
+	if err := tr.print(m); err != nil {
+		t.Fatal(err)
+	}
+	at := m.Time.Local().Format("15:04")
+	want := "      … 12 messages from Ana are missing here\n" + at + " Ana [2/3]: hello\n" +
+		"      … 1 message from Ana is missing here\n" + at + " Ana: hello\n"
+	if out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
+	}
+}
+
+func TestProgressText(t *testing.T) {
+	for want, p := range map[string]local.Progress{
+		"sync: 0 events": {What: "sync"},
+		"sync: 5000 of 20000 events, 2.3 MiB, 1000/s, 15s left": {What: "sync", Events: 5000, Total: 20000, Bytes: 2_400_000, Rate: 1000, Left: 15},
+	} {
+		if got := progressText(p); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 // What happened to a group reads as a sentence, with why, and whether it counts.
 func TestSystemLines(t *testing.T) {
 	tr := newTranscript(&app{}, []local.Member{{Person: ana}, {Person: bo}})

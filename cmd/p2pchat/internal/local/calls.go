@@ -140,7 +140,11 @@ func (c *Client) Block(ctx context.Context, in Block) (Person, error) {
 // Last returns the newest lines in display order, the oldest first; 0 is all. The
 // cursor is where Follow goes on.
 func (c *Client) Last(ctx context.Context, group string, count int) ([]Message, uint64, error) {
-	path := about("/v1/last", group) + "&count=" + strconv.Itoa(count)
+	return c.last(ctx, group, count, nil)
+}
+
+func (c *Client) last(ctx context.Context, group string, count int, more url.Values) ([]Message, uint64, error) {
+	path := about("/v1/last", group) + "&count=" + strconv.Itoa(count) + "&" + more.Encode()
 	for {
 		resp, err := c.do(ctx, question{method: http.MethodGet, path: path, harmless: true})
 		if err != nil {

@@ -76,6 +76,7 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/peers", lines(s.getPeers))
 	mux.HandleFunc("POST /v1/block", ask(s.postBlock))
 	s.moderation(mux)
+	s.completeness(mux)
 	s.devices(mux)
 	s.joinFiles(mux)
 	s.bundles(mux)

@@ -25,6 +25,12 @@ func (s *server) getLast(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
+	if r.FormValue("receipts") != "" {
+		if err := s.node.MarkStored(r.Context(), id, list); err != nil {
+			fail(w, err)
+			return
+		}
+	}
 	enc := json.NewEncoder(w)
 	for _, m := range list {
 		if enc.Encode(frame{Message: newMessage(m)}) != nil {

@@ -78,6 +78,9 @@ type Message struct {
 	Retracted   bool    `json:"retracted,omitempty"`    // it was removed or taken back
 	RetractedBy *Person `json:"retracted_by,omitempty"` // and who did
 	Hidden      string  `json:"hidden,omitempty"`       // why others are not shown this message of one's own
+	Missing     uint64  `json:"missing,omitempty"`      // how many messages of its writer right before it are not here
+	Stored      *int    `json:"stored,omitempty"`       // how many other members are known to have it: see LastMarked
+	StoredOf    int     `json:"stored_of,omitempty"`    // of how many
 }
 
 func newMessage(m node.Message) *Message {
@@ -86,6 +89,10 @@ func newMessage(m node.Message) *Message {
 		From: newPerson(m.From), Time: m.Time.UTC(), Cursor: m.Cursor, Text: m.Text, Unreadable: m.Unreadable,
 		Role: m.Rank.String(), Target: somebody(m.Target), Reason: m.Reason, Undone: m.Undone, Late: m.Late,
 		Retracted: m.Retracted, RetractedBy: somebody(m.RetractedBy), Hidden: m.Hidden, Gone: m.Gone,
+	}
+	out.Missing, out.StoredOf = m.Missing, m.StoredOf
+	if m.StoredOf > 0 {
+		out.Stored = &m.Stored
 	}
 	if !m.Expires.IsZero() {
 		at := m.Expires.UTC()
@@ -174,6 +181,35 @@ type GroupStatus struct {
 	Doubts   []Member   `json:"doubts,omitempty"`  // who is not, or not any more, the person that was verified
 	Kept     Kept       `json:"kept"`              // how much of its messages is kept here
 	LastSync *time.Time `json:"last_sync"`         // nil before the first
+	// Complete says that nothing was missing at last_sync of what any member had who had
+	// been met until then.
+	Complete bool      `json:"complete"`
+	Missing  []Missing `json:"missing"`  // of whom, if anything is known to be
+	Contacts []Contact `json:"contacts"` // the other members
+}
+
+// Missing is how many of somebody's messages are not here, at least.
+type Missing struct {
+	Person
+	Messages uint64 `json:"messages"`
+}
+
+// Contact says whether another member is connected, how, and when they were met last.
+type Contact struct {
+	Person
+	Online   bool       `json:"online"`
+	Via      string     `json:"via,omitempty"`      // "lan", "direct" or "relayed"
+	Seen     *time.Time `json:"seen,omitempty"`     // when a device of theirs was connected
+	Compared *time.Time `json:"compared,omitempty"` // when nothing was missing here that it had
+}
+
+// known is a time as it stands in JSON: nil where it is not known.
+func known(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
 }
 
 func newStatus(s node.Status, h Holder) Status {
@@ -182,18 +218,27 @@ func newStatus(s node.Status, h Holder) Status {
 		Holder: h, Groups: []GroupStatus{},
 	}
 	for _, g := range s.Groups {
-		gs := GroupStatus{Group: newGroup(g.Group), Events: g.Events, Forks: []Person{}, Parked: g.Parked, Renewed: g.Renewed, Kept: Kept(g.Kept)}
-		for _, m := range g.Doubts {
-			gs.Doubts = append(gs.Doubts, newMember(m))
-		}
-		for _, p := range g.Forks {
-			gs.Forks = append(gs.Forks, newPerson(p))
-		}
-		if !g.LastSync.IsZero() {
-			at := g.LastSync.UTC()
-			gs.LastSync = &at
-		}
-		out.Groups = append(out.Groups, gs)
+		out.Groups = append(out.Groups, newGroupStatus(g))
+	}
+	return out
+}
+
+func newGroupStatus(g node.GroupStatus) GroupStatus {
+	out := GroupStatus{
+		Group: newGroup(g.Group), Events: g.Events, Forks: []Person{}, Parked: g.Parked, Renewed: g.Renewed, Kept: Kept(g.Kept),
+		LastSync: known(g.LastSync), Complete: g.Complete(), Missing: []Missing{}, Contacts: []Contact{},
+	}
+	for _, m := range g.Doubts {
+		out.Doubts = append(out.Doubts, newMember(m))
+	}
+	for _, p := range g.Forks {
+		out.Forks = append(out.Forks, newPerson(p))
+	}
+	for _, m := range g.Missing {
+		out.Missing = append(out.Missing, Missing{newPerson(m.Person), m.Messages})
+	}
+	for _, c := range g.Contacts {
+		out.Contacts = append(out.Contacts, Contact{newPerson(c.Person), c.Online, c.Via, known(c.Seen), known(c.Compared)})
 	}
 	return out
 }

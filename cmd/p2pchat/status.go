@@ -1,0 +1,159 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
+	"github.com/p2pchat/p2pchat/protocol"
+)
+
+func newStatus(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status [GROUP]",
+		Short: "Say how the profile's node is doing, or how complete a group is",
+		Long: `Status says how the profile's node is doing and how complete each group is here. With
+GROUP it says who is connected, and how: over the LAN, directly, or relayed by somebody
+else; and of everybody when they were last met, and compared with.
+
+Complete is what every member had who was met until then: of what only those have who
+were not, nobody can know. What is known of and not here is named with whose it is.`,
+		Example: "  p2pchat status\n  p2pchat status \"Hiking club\"",
+		Args:    args(0, 1, "GROUP"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return a.inGroup(cmd.Context(), "status", args[0], func(c *local.Client, g local.Group) error {
+					return a.statusOf(cmd.Context(), c, g)
+				})
+			}
+			return a.with(cmd.Context(), "status", false, func(c *local.Client) error {
+				s, err := c.Status(cmd.Context())
+				if err != nil {
+					return err
+				}
+				text := statusText(s, c.Holds())
+				for _, g := range s.Groups {
+					if news := waiting(cmd.Context(), c, g.Group).text(typed(cmd.Context(), c, g.Group)); news != "" {
+						text += "\n  " + news
+					}
+				}
+				return a.print(s, "%s", text)
+			})
+		},
+	}
+}
+
+func statusText(s local.Status, self bool) string {
+	holder := fmt.Sprintf("`p2pchat %s` (pid %d)", s.Holder.Verb, s.Holder.PID)
+	if self {
+		holder = "nobody; p2pchat daemon keeps the profile online"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "peer    %s\nheld by %s\nlisten  %s\nmdns    %s\ndht     %s\npeers   %d",
+		s.PeerID, holder, strings.Join(s.Listen, "\n        "), s.MDNS, s.DHT, s.Peers)
+	for _, g := range s.Groups {
+		b.WriteString("\n" + groupText(g, s.Holder))
+	}
+	return b.String()
+}
+
+// groupText is what status says of one group.
+func groupText(g local.GroupStatus, h local.Holder) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: members %s; events %d, waiting %d; %s",
+		cleanName(g.Name), attendance(g.Group, h), g.Events, g.Parked, synced(g))
+	if out := outside(g.Group); out != "" {
+		fmt.Fprintf(&b, "\n  %s", out)
+	}
+	if g.Retention > 0 {
+		fmt.Fprintf(&b, "\n  %s", retained(g.Retention))
+	}
+	if g.Kept.Limit > 0 {
+		fmt.Fprintf(&b, "\n  %s", keptText(g.Kept))
+	}
+	for _, m := range g.Doubts {
+		fmt.Fprintf(&b, "\n  %s: %s", tagged(m.Person), doubt(m))
+	}
+	for _, p := range g.Forks {
+		fmt.Fprintf(&b, "\n  forked: a device of %s signed two events for one place; it was copied, or lies",
+			cleanName(cmp.Or(p.Name, p.Key)))
+	}
+	if g.Renewed {
+		fmt.Fprint(&b, "\n  this is another device of yours than it was: the profile was copied, or its store put back; see p2pchat device list")
+	}
+	return b.String()
+}
+
+// outside says why nothing new of a group comes any more.
+func outside(g local.Group) string {
+	switch {
+	case g.Revoked:
+		return "this device was revoked: it gets nothing new; if that was not you, somebody has your words: p2pchat device list all"
+	case g.Left:
+		return "you left: nothing new comes"
+	case g.Role == protocol.NoRank.String():
+		return "you are not a member any more: nothing new comes; p2pchat log says why"
+	}
+	return ""
+}
+
+// synced says how complete a group is, as far as anybody can know.
+func synced(g local.GroupStatus) string {
+	var lacks []string
+	for _, m := range g.Missing {
+		lacks = append(lacks, fmt.Sprintf("%d from %s", m.Messages, tagged(m.Person)))
+	}
+	switch {
+	case len(lacks) > 0:
+		return "missing " + strings.Join(lacks, ", ")
+	case g.LastSync == nil:
+		return "not compared with a member yet"
+	case !g.Complete:
+		return "something that was heard of is missing; compared " + since(*g.LastSync)
+	}
+	return "complete as of " + since(*g.LastSync)
+}
+
+// since is a moment of the past.
+func since(t time.Time) string { return t.Local().Format("2 January 15:04:05") }
+
+// ways is how a connection is called.
+var ways = map[string]string{"lan": "on the LAN", "direct": "directly", "relayed": "relayed"}
+
+// statusOf says how complete one group is, and when its members were met.
+func (a *app) statusOf(ctx context.Context, c *local.Client, g local.Group) error {
+	s, err := c.GroupStatus(ctx, g.ID)
+	if err != nil {
+		return err
+	}
+	h, err := c.Holder(ctx)
+	if err != nil {
+		return err
+	}
+	text := groupText(s, h)
+	for _, p := range s.Contacts {
+		text += "\n  " + tagged(p.Person) + ": " + contactText(p, h)
+	}
+	return a.print(s, "%s", text)
+}
+
+func contactText(p local.Contact, h local.Holder) string {
+	text := "never met by this device"
+	switch {
+	case p.Online:
+		text = "connected " + ways[p.Via]
+	case p.Seen != nil && h.Lasting:
+		text = "away, last here " + since(*p.Seen)
+	case p.Seen != nil: // who is online for a moment has met nobody
+		text = "last here " + since(*p.Seen)
+	}
+	if p.Compared != nil {
+		text += "; compared " + since(*p.Compared)
+	}
+	return text
+}

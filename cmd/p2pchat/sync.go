@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
+)
+
+// inStep is what sync prints of a group.
+type inStep struct {
+	Group  string `json:"group"`
+	Name   string `json:"name"`
+	Peers  int    `json:"peers"`  // members who are connected
+	Synced bool   `json:"synced"` // they and this device have the same
+}
+
+// errNotInStep says that a sync did not come to its end.
+var errNotInStep = errors.New("not in step yet")
+
+func newSync(a *app) *cobra.Command {
+	timeout := span(time.Minute)
+	cmd := &cobra.Command{
+		Use:   "sync [GROUP]",
+		Short: "Wait until this device and those connected have the same",
+		Long: `Sync waits until somebody of the group is connected, and then until this device and all
+members who are have the same: of every group, or of GROUP. Nobody has to call it, since
+groups sync by themselves while the profile is online; it is for who goes offline next, and
+for scripts. On a terminal it shows how far it is; with --json that is an object a line.
+
+If the time is over before, it exits with 1.`,
+		Example: "  p2pchat sync\n  p2pchat sync \"Hiking club\" --timeout 10m",
+		Args:    args(0, 1, "GROUP"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			if len(args) == 1 {
+				return a.inGroup(ctx, "sync", args[0], func(c *local.Client, g local.Group) error {
+					return a.syncAll(ctx, c, []local.Group{g}, g.ID, time.Duration(timeout))
+				})
+			}
+			return a.with(ctx, "sync", false, func(c *local.Client) error {
+				groups, err := c.Groups(ctx)
+				if err != nil {
+					return err
+				}
+				return a.syncAll(ctx, c, groups, "", time.Duration(timeout))
+			})
+		},
+	}
+	cmd.Flags().Var(&timeout, "timeout", "give up after this long")
+	return cmd
+}
+
+// syncAll syncs groups, and shows the progress of one, or of all if it is empty.
+func (a *app) syncAll(ctx context.Context, c *local.Client, groups []local.Group, shown string, most time.Duration) error {
+	stop := a.showProgress(ctx, c, shown)
+	var done []inStep
+	var err error
+	for end := time.Now().Add(most); err == nil && len(done) < len(groups); {
+		g := groups[len(done)]
+		s := inStep{Group: g.ID, Name: g.Name, Synced: g.Members < 2}
+		if !s.Synced {
+			var w local.Waited
+			w, err = c.Wait(ctx, g.ID, true, max(time.Until(end), 0))
+			s.Peers, s.Synced = w.Peers, w.Synced
+		}
+		done = append(done, s)
+	}
+	stop()
+	if err != nil {
+		return err
+	}
+	behind := 0
+	for i, s := range done {
+		if err := a.print(s, "%s: %s", cleanName(s.Name), stepText(s, groups[i])); err != nil {
+			return err
+		}
+		if !s.Synced {
+			behind++
+		}
+	}
+	if behind > 0 {
+		return &nextError{fmt.Errorf("%w: %s", errNotInStep, many(behind, "group")), "p2pchat peers, to see who is connected"}
+	}
+	return nil
+}
+
+func stepText(s inStep, g local.Group) string {
+	switch {
+	case g.Members < 2:
+		return "nobody else is in it"
+	case s.Peers == 0:
+		return "nobody was met"
+	case !s.Synced:
+		return "not in step yet; online now " + fmt.Sprint(s.Peers)
+	}
+	return "in step with " + many(s.Peers, "member")
+}
