@@ -2,10 +2,15 @@ package node_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,13 +40,20 @@ func (quietPebble) Fatalf(format string, args ...any) {
 
 const (
 	writers  = 3         // send at the same time, so that commits are shared
-	writerIs = "ready "  // the writer's first line, before its group and link
+	readyIs  = "ready "  // the child's first line, before its group, its device and a link
 	ackedIs  = "stored " // before the id of a message whose Send returned
+	wholeIs  = "whole "  // before how many messages of Bo an Import had when it returned
+	viewIs   = "view "   // before what somebody reads
 )
 
-// crashWriter is the child: it sends as fast as it can until it is killed, and says
-// what it was promised.
-func crashWriter(args []string) error {
+// What the child does until it is killed.
+var tasks = map[string]func(ctx context.Context, n *node.Node, group protocol.ID, args []string) error{
+	"send": sendAway, "receive": standBy, "sync": standBy, "import": importAway, "retract": retractAway, "rotate": rotateAway, "show": showAway,
+}
+
+// crashChild is the child: a node on a real disk, which does its task as fast as it can
+// until it is killed, and says what it was promised.
+func crashChild(args []string) error {
 	ctx := context.Background()
 	ds, err := openPebble(args[0])
 	if err != nil {
@@ -64,73 +76,255 @@ func crashWriter(args []string) error {
 			return err
 		}
 	}
-	fmt.Println(writerIs + group.Text(protocol.GroupPrefix) + " " + link)
+	dev := n.Device(group)
+	fmt.Println(readyIs + group.Text(protocol.GroupPrefix) + " " + hex.EncodeToString(dev[:]) + " " + link)
+	return tasks[args[1]](ctx, n, group, args[2:])
+}
+
+func say(ctx context.Context, n *node.Node, group protocol.ID, i int) (protocol.ID, error) {
+	sent, err := n.Send(ctx, group, fmt.Sprintf("%d %s", i, strings.Repeat("x", i%500)))
+	if err == nil {
+		fmt.Println(ackedIs + sent.ID.String())
+	}
+	return sent.ID, err
+}
+
+func sendAway(ctx context.Context, n *node.Node, group protocol.ID, _ []string) error {
 	failed := make(chan error)
 	for range writers {
 		go func() {
 			for i := 0; ; i++ {
-				sent, err := n.Send(ctx, group, fmt.Sprintf("%d %s", i, strings.Repeat("x", i%500)))
-				if err != nil {
+				if _, err := say(ctx, n, group, i); err != nil {
 					failed <- err
 					return
 				}
-				fmt.Println(ackedIs + sent.ID.String())
 			}
 		}()
 	}
 	return <-failed
 }
 
-// Ana's process is killed at random moments while it sends as fast as it can. What
-// Send returned for is on the disk, and no place of her chain is ever used twice:
-// Bo, who hears of it over the network meanwhile, has no proof of a fork.
-func TestKillLosesNoAcknowledgedMessage(t *testing.T) {
-	cycles := 50
-	if testing.Short() {
-		cycles = 5
+func standBy(context.Context, *node.Node, protocol.ID, []string) error { select {} }
+
+func importAway(ctx context.Context, n *node.Node, group protocol.ID, args []string) error {
+	for i := 0; ; i++ {
+		file, err := os.Open(args[0])
+		if err != nil {
+			return err
+		}
+		res, err := n.Import(ctx, file)
+		if err != nil {
+			return err
+		}
+		if file.Close(); res.Whole() {
+			fmt.Println(wholeIs + args[1])
+		}
+		if _, err := say(ctx, n, group, i); err != nil {
+			return err
+		}
 	}
-	const seed = 7
-	rng := rand.New(rand.NewPCG(seed, seed))
-	dir := t.TempDir()
-	bo := start(t, "Bo")
-	var disk diskCheck
-	for i := range cycles {
-		ana := child.Start(t, "crash writer", dir)
-		if i == 0 {
-			group, link, _ := strings.Cut(strings.TrimPrefix(ana.Line(patience), writerIs), " ")
-			if got := bo.join(link); got.Text(protocol.GroupPrefix) != group {
-				t.Fatalf("Bo joined %s, not %s", got, group)
-			} else {
-				disk.group = got
+}
+
+func retractAway(ctx context.Context, n *node.Node, group protocol.ID, _ []string) error {
+	for i := 0; ; i++ {
+		id, err := say(ctx, n, group, i)
+		if err != nil {
+			return err
+		}
+		if i%2 == 0 {
+			if _, err := n.Retract(ctx, group, id, ""); err != nil {
+				return err
 			}
 		}
-		said := []string{""}
-		for i%5 != 4 && !strings.HasPrefix(said[len(said)-1], ackedIs) { // every fifth is killed while it starts
-			said = append(said, ana.Line(patience))
-		}
-		time.Sleep(time.Duration(rng.IntN(300)) * time.Millisecond)
-		ana.Kill9()
-		disk.check(t, dir, append(said, ana.Rest()...))
 	}
-	t.Logf("%d kills, %d acknowledged messages, chain of %d", cycles, disk.total, disk.end.Seq)
+}
 
-	// What Bo has of Ana is what Ana has.
-	ana := child.Start(t, "crash writer", dir)
-	for range 20 {
+func rotateAway(ctx context.Context, n *node.Node, group protocol.ID, _ []string) error {
+	for i := 0; ; i++ {
+		if err := n.Rotate(ctx, group, i%2 == 0, nil); err != nil {
+			return err
+		}
+		if _, err := say(ctx, n, group, i); err != nil {
+			return err
+		}
+	}
+}
+
+func showAway(ctx context.Context, n *node.Node, group protocol.ID, _ []string) error {
+	for {
+		view, err := viewOf(ctx, n, group)
+		if err != nil {
+			return err
+		}
+		fmt.Println(viewIs + view)
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// viewOf sums up what somebody reads, in its order.
+func viewOf(ctx context.Context, n *node.Node, group protocol.ID) (string, error) {
+	lines, _, err := n.Last(ctx, group, 0)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	for _, m := range lines {
+		fmt.Fprintln(h, m.ID, m.Kind, m.From.Key, m.Text, m.Unreadable, m.Retracted)
+	}
+	return fmt.Sprintf("%d lines %x", len(lines), h.Sum(nil)[:8]), nil
+}
+
+// Ana's process is killed at random moments: while it starts, sends, hears what Bo says,
+// catches up with what he said while she was away, reads a file of his, takes back what
+// she said, and rotates. What Send or Import returned for is on the disk, no place of her
+// chain is ever used twice, and in the end both read the same. P2PCHAT_KILLS says how
+// often she is killed.
+func TestKillLosesNothingThatWasAcknowledged(t *testing.T) {
+	cycles := 50
+	if testing.Short() {
+		cycles = 8
+	}
+	if text := os.Getenv("P2PCHAT_KILLS"); text != "" {
+		cycles = int(parse(t, text))
+	}
+	const seed = 7
+	k := &killing{t: t, rng: rand.New(rand.NewPCG(seed, seed)), dir: t.TempDir(), bo: start(t, "Bo")}
+	k.file = filepath.Join(t.TempDir(), "bundle")
+	k.begin()
+	for i := range cycles {
+		k.cycle([]string{"send", "receive", "sync", "import", "retract", "rotate"}[i%6])
+	}
+	t.Logf("%d kills, of them %d before it ran; %d acknowledged messages, chain of %d, %d files imported whole", cycles, k.early, k.disk.total, k.disk.end.Seq, k.wholes)
+	k.end()
+}
+
+// killing is a run of kills.
+type killing struct {
+	t         *testing.T
+	rng       *rand.Rand
+	dir, file string
+	bo        *person
+	said      int // by Bo
+	disk      diskCheck
+	early     int
+	wholes    int
+}
+
+func (k *killing) begin() {
+	ana := child.Start(k.t, "crash child", k.dir, "receive")
+	f := strings.Fields(strings.TrimPrefix(ana.Line(patience), readyIs))
+	k.disk.group = k.bo.join(f[2])
+	if k.disk.group.Text(protocol.GroupPrefix) != f[0] {
+		k.t.Fatalf("Bo joined %s, not %s", k.disk.group, f[0])
+	}
+	dev, err := hex.DecodeString(f[1])
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.disk.dev, k.disk.has = protocol.Key(dev), make(map[protocol.ID]bool)
+	ana.Kill9()
+	k.disk.check(k.t, k.dir, ana.Rest())
+}
+
+func (k *killing) boSays(count int) {
+	for range count {
+		k.said++
+		k.bo.send(k.disk.group, fmt.Sprintf("Bo %d", k.said))
+	}
+}
+
+// cycle starts Ana with a task, kills her, and looks at her disk.
+func (k *killing) cycle(task string) {
+	args := []string{k.dir, task}
+	switch task {
+	case "sync":
+		k.boSays(300)
+	case "import": // and Bo is not to be reached
+		k.boSays(100)
+		k.export()
+		k.bo.sleep()
+		args = append(args, k.file, strconv.Itoa(k.said))
+	}
+	ana := child.Start(k.t, "crash child", args...)
+	if k.rng.IntN(8) == 0 {
+		k.early++
+	} else {
 		ana.Line(patience)
 	}
-	bo.await(disk.group, disk.messages)
-	ana.Kill9()
-	disk.check(t, dir, ana.Rest())
-	bo.sleep()
-	store, room := openHistory(t, bo.cfg.Datastore, disk.group)
-	defer store.Close()
-	if forks, err := room.Forks(t.Context()); err != nil || len(forks) > 0 {
-		t.Errorf("Bo has %d proofs that Ana's chain forked, %v", len(forks), err)
+	for end := time.Now().Add(time.Duration(k.rng.IntN(300)) * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if task == "receive" {
+			k.boSays(1)
+		}
 	}
-	for _, v := range wholeChain(t, room, disk.dev, 1) {
-		if !disk.has[v.ID()] {
-			t.Errorf("Bo has message %d of Ana, which she does not have", v.Header().Seq)
+	ana.Kill9()
+	said := ana.Rest()
+	k.disk.check(k.t, k.dir, said)
+	k.checkImport(said)
+	if k.bo.Node == nil {
+		k.bo.wake()
+	}
+}
+
+func (k *killing) export() {
+	f, err := os.Create(k.file)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if _, err := k.bo.Export(ctx(k.t), k.disk.group, f, node.ExportOptions{}); err != nil {
+		k.t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// checkImport: what Import returned for is on the disk.
+func (k *killing) checkImport(said []string) {
+	i := slices.IndexFunc(said, func(line string) bool { return strings.HasPrefix(line, wholeIs) })
+	if i < 0 {
+		return
+	}
+	k.wholes++
+	want, err := strconv.Atoi(strings.TrimPrefix(said[i], wholeIs))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	ds, err := openPebble(k.dir)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	defer ds.Close()
+	store, room := openHistory(k.t, ds, k.disk.group)
+	defer store.Close()
+	k.bo.wake()
+	if have := len(wholeChain(k.t, room, k.bo.Device(k.disk.group), 1)); have < want {
+		k.t.Errorf("an import of %d messages was acknowledged, and %d are on the disk", want, have)
+	}
+}
+
+// end lets Ana run until both read the same, and looks for forks.
+func (k *killing) end() {
+	ana := child.Start(k.t, "crash child", k.dir, "show")
+	ana.Line(patience)
+	eventually(k.t, "Ana and Bo read the same", func() bool {
+		view, err := viewOf(ctx(k.t), k.bo.Node, k.disk.group)
+		return err == nil && ana.Line(patience) == viewIs+view
+	})
+	ana.Kill9()
+	k.disk.check(k.t, k.dir, ana.Rest())
+	k.bo.sleep()
+	store, room := openHistory(k.t, k.bo.cfg.Datastore, k.disk.group)
+	defer store.Close()
+	if forks, err := room.Forks(k.t.Context()); err != nil || len(forks) > 0 {
+		k.t.Errorf("Bo has %d proofs that Ana's chain forked, %v", len(forks), err)
+	}
+	all := wholeChain(k.t, room, k.disk.dev, 1)
+	if len(all) != k.disk.messages {
+		k.t.Errorf("Bo has %d messages of Ana, she has %d", len(all), k.disk.messages)
+	}
+	for _, v := range all {
+		if !k.disk.has[v.ID()] {
+			k.t.Errorf("Bo has message %d of Ana, which she does not have", v.Header().Seq)
 		}
 	}
 }
@@ -154,14 +348,6 @@ func (d *diskCheck) check(t *testing.T, dir string, said []string) {
 	defer ds.Close()
 	store, room := openHistory(t, ds, d.group)
 	defer store.Close()
-	if d.dev.IsZero() {
-		d.has = make(map[protocol.ID]bool)
-		for _, tip := range room.Tips() {
-			if tip.Chain == protocol.Messages {
-				d.dev = tip.Dev
-			}
-		}
-	}
 	for _, v := range wholeChain(t, room, d.dev, d.end.Seq+1) {
 		if h := v.Header(); h.Seq != d.end.Seq+1 || h.Prev != d.end.ID {
 			t.Fatalf("after message %d comes %d, which follows %s and not %s", d.end.Seq, h.Seq, h.Prev, d.end.ID)

@@ -19,7 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	child.Main(child.Parts{"crash writer": crashWriter, "person": remotePerson, "siege writer": siegeWriter, "mdns ear": mdnsEar})
+	child.Main(child.Parts{"crash child": crashChild, "person": remotePerson, "siege writer": siegeWriter, "mdns ear": mdnsEar})
 	goleak.VerifyTestMain(m)
 }
 
