@@ -5,9 +5,10 @@ BENCH    ?= .
 WORLDS   ?= 10000
 FROM     ?= 0
 SEEDS    ?= 1000000
+SCHEDULES ?= 100000
 tool     := go tool -modfile=tools/go.mod
 
-.PHONY: help build test race lint fmt fuzz bench parts netns sim simkeys mutants ci
+.PHONY: help build test race lint fmt fuzz bench benchsim parts netns sim simkeys simsync simnodes kills mutants ci
 
 help: ## what there is (this)
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -48,6 +49,18 @@ sim: ## the authority rule in SEEDS (1,000,000) random worlds; the results are k
 simkeys: ## the keys of a group in WORLDS (10,000) random worlds; the results are kept in docs/results
 	@mkdir -p docs/results
 	go run ./internal/keys-sim -from $(FROM) -count $(WORLDS) -out docs/results/keys.txt
+
+simsync: ## reconciliation over the pure core in SCHEDULES (100,000) random schedules; the results are kept in docs/results
+	P2PCHAT_SCHEDULES=$(SCHEDULES) P2PCHAT_RESULTS=$(CURDIR)/docs/results/sync.txt go test -count=1 -v -timeout 24h -run '^TestRandomSchedules$$' ./internal/sim/syncsim
+
+simnodes: ## 1,000 random schedules of 5 to 8 real nodes in virtual time; the results are kept in docs/results
+	P2PCHAT_SCHEDULES=1000 P2PCHAT_RESULTS=$(CURDIR)/docs/results/convergence.txt go test -count=1 -timeout 24h -run '^TestRandomSchedulesConverge$$' ./node
+
+kills: ## a real process killed 1,000 times at random moments
+	P2PCHAT_KILLS=1000 go test -count=1 -v -timeout 4h -run '^TestKillLosesNothing' ./node
+
+benchsim: ## gossip of 1,000 nodes in virtual time, beside plain GossipSub: 3 GB
+	P2PCHAT_MESH_NODES=1000 go test -count=1 -v -timeout 1h -run '^TestGossipOfManyNodes$$' ./node
 
 mutants: ## the authority rule, and what is decided about keys, broken in every way that we know, which tests have to notice: 5 minutes
 	go run ./internal/authority-mutants

@@ -39,11 +39,11 @@ func (quietPebble) Fatalf(format string, args ...any) {
 }
 
 const (
-	writers  = 3         // send at the same time, so that commits are shared
-	readyIs  = "ready "  // the child's first line, before its group, its device and a link
-	ackedIs  = "stored " // before the id of a message whose Send returned
-	wholeIs  = "whole "  // before how many messages of Bo an Import had when it returned
-	viewIs   = "view "   // before what somebody reads
+	writers = 3         // send at the same time, so that commits are shared
+	readyIs = "ready "  // the child's first line, before its group, its device and a link
+	ackedIs = "stored " // before the id of a message whose Send returned
+	wholeIs = "whole "  // before how many messages of Bo an Import had when it returned
+	viewIs  = "view "   // before what somebody reads
 )
 
 // What the child does until it is killed.
