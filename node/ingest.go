@@ -59,8 +59,9 @@ func (r *room) refit() error {
 	if !r.failed && losses == r.losses {
 		return nil
 	}
-	// What is on its way has arrived then, or failed.
-	if err := r.log.Append(nil).Wait(r.n.ctx); err != nil {
+	// What is on its way has arrived then, or failed: the log shows which. Whoever asks
+	// hears by their own write whether the disk is still full.
+	if err := r.log.Append(nil).Wait(r.n.ctx); err != nil && !errors.Is(err, storage.ErrNotStored) {
 		return fmt.Errorf("after a write that failed: %w", err)
 	}
 	control, err := r.log.Control(r.n.ctx)

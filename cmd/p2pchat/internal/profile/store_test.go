@@ -8,17 +8,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/ipfs/go-datastore"
-
-	"github.com/p2pchat/p2pchat/internal/fixture/need"
 )
 
 func open(t *testing.T, home string) *Store {
@@ -217,14 +213,7 @@ func TestDiskFull(t *testing.T) {
 
 // The same on a file system that is really full.
 func TestDiskReallyFull(t *testing.T) {
-	if runtime.GOOS != "linux" || os.Getuid() != 0 {
-		need.Missing(t, "root on Linux, to mount a small tmpfs")
-	}
-	mount := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", mount).CombinedOutput(); err != nil {
-		need.Missing(t, "the right to mount a tmpfs: "+string(out))
-	}
-	t.Cleanup(func() { _ = exec.Command("umount", mount).Run() })
+	mount := newDisk(t, "24m").dir
 	home := filepath.Join(mount, "ana")
 	create(t, home)
 	s := open(t, home)
