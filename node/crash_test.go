@@ -306,9 +306,16 @@ func (k *killing) checkImport(said []string) {
 func (k *killing) end() {
 	ana := child.Start(k.t, "crash child", k.dir, "show")
 	ana.Line(patience)
+	hers, his := "", ""
+	k.t.Cleanup(func() {
+		if k.t.Failed() {
+			k.t.Logf("Ana last read %q, Bo %q", hers, his)
+		}
+	})
 	eventually(k.t, "Ana and Bo read the same", func() bool {
 		view, err := viewOf(ctx(k.t), k.bo.Node, k.disk.group)
-		return err == nil && ana.Line(patience) == viewIs+view
+		hers, his = ana.Line(patience), viewIs+view
+		return err == nil && hers == his
 	})
 	ana.Kill9()
 	k.disk.check(k.t, k.dir, ana.Rest())
