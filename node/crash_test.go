@@ -139,9 +139,11 @@ func retractAway(ctx context.Context, n *node.Node, group protocol.ID, _ []strin
 	}
 }
 
+// rotateAway changes where the group meets a few times only: who misses too many changes
+// is met by an invite.
 func rotateAway(ctx context.Context, n *node.Node, group protocol.ID, _ []string) error {
 	for i := 0; ; i++ {
-		if err := n.Rotate(ctx, group, i%2 == 0, nil); err != nil {
+		if err := n.Rotate(ctx, group, i%2 == 0 && i < 16, nil); err != nil {
 			return err
 		}
 		if _, err := say(ctx, n, group, i); err != nil {

@@ -247,8 +247,9 @@ const (
 	guestsMost = 256
 
 	// secretsKept bounds the rendezvous secrets of a group by which this node is met:
-	// who missed more changes than this comes back by an address or an invite.
-	secretsKept = 16
+	// as many as a hello has tags, which it shares with other groups. Who missed more
+	// changes than this comes back by an invite.
+	secretsKept = protocol.MaxHelloTags
 	// secretsHeard is on how many of them it listens: others may be some rekeys behind.
 	secretsHeard = protocol.MaxWelcomeSecrets
 
