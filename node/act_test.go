@@ -10,11 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ipfs/go-datastore"
-	dssync "github.com/ipfs/go-datastore/sync"
-
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 // staff starts a group of Ana, its founder, and others with a role each: "Bo admin".
@@ -509,7 +507,7 @@ func TestAdmissionIsTheGroups(t *testing.T) {
 func (p *person) reinstall() {
 	p.t.Helper()
 	p.sleep()
-	p.cfg.Datastore = dssync.MutexWrap(datastore.NewMapDatastore())
+	p.cfg.Datastore = storage.NewMemory()
 	p.wake()
 }
 

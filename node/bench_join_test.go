@@ -7,10 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ipfs/go-datastore"
-	dssync "github.com/ipfs/go-datastore/sync"
-
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 // BenchmarkJoinCrowd is how long a newcomer takes from a link to the whole member list,
@@ -93,7 +91,7 @@ func newcomer(b *testing.B) *Node {
 		b.Fatal(err)
 	}
 	n, err := New(context.Background(), Config{
-		Account: account, Name: "bo", Datastore: dssync.MutexWrap(datastore.NewMapDatastore()),
+		Account: account, Name: "bo", Datastore: storage.NewMemory(),
 		Listen: []string{"/ip4/127.0.0.1/tcp/0"}, DisableMDNS: true,
 	})
 	if err != nil {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/ipfs/go-datastore"
-	dssync "github.com/ipfs/go-datastore/sync"
 	"golang.org/x/time/rate"
 
 	"github.com/p2pchat/p2pchat/protocol"
@@ -46,7 +44,7 @@ func crowdOf(b *testing.B, members int) (Config, protocol.ID) {
 		b.Fatal(err)
 	}
 	cfg := Config{
-		Account: account, Name: "ana", Datastore: dssync.MutexWrap(datastore.NewMapDatastore()),
+		Account: account, Name: "ana", Datastore: storage.NewMemory(),
 		Listen: []string{"/ip4/127.0.0.1/tcp/0"}, DisableMDNS: true,
 	}
 	n, err := New(b.Context(), cfg)

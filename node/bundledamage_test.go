@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"github.com/ipfs/go-datastore"
-	dssync "github.com/ipfs/go-datastore/sync"
 
 	"github.com/p2pchat/p2pchat/internal/fixture/planted"
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 // apartTwo are two members who know each other's keys and never meet.
@@ -32,7 +32,7 @@ func apartTwo(t *testing.T) (club protocol.ID, ana, bo *person) {
 // twin is somebody in the state that a person who sleeps left the disk in.
 func (p *person) twin() *person {
 	p.t.Helper()
-	ds := dssync.MutexWrap(datastore.NewMapDatastore())
+	ds := storage.NewMemory()
 	for key, value := range dump(p.t, p.cfg.Datastore) {
 		if err := ds.Put(p.t.Context(), datastore.NewKey(key), value); err != nil {
 			p.t.Fatal(err)
@@ -270,7 +270,7 @@ func FuzzImport(f *testing.F) {
 		f.Fatal(err)
 	}
 	n, err := node.New(f.Context(), node.Config{
-		Account: account, Name: "Ana", Datastore: dssync.MutexWrap(datastore.NewMapDatastore()),
+		Account: account, Name: "Ana", Datastore: storage.NewMemory(),
 		Listen: []string{"/ip4/127.0.0.1/tcp/0"}, DisableMDNS: true,
 	})
 	if err != nil {

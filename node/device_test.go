@@ -14,7 +14,6 @@ import (
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
-	dssync "github.com/ipfs/go-datastore/sync"
 
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
@@ -46,7 +45,7 @@ func (p *person) restored(backup []byte) *person {
 // copyOf returns what a datastore holds now, in another one.
 func copyOf(t *testing.T, ds datastore.Batching) datastore.Batching {
 	t.Helper()
-	out := dssync.MutexWrap(datastore.NewMapDatastore())
+	out := storage.NewMemory()
 	for key, value := range dump(t, ds) {
 		if err := out.Put(t.Context(), datastore.RawKey(key), slices.Clone(value)); err != nil {
 			t.Fatal(err)
@@ -201,7 +200,7 @@ func TestADamagedBackupIsRefused(t *testing.T) {
 	ana.send(club, "one")
 	good := ana.backup()
 	try := func(b []byte) error {
-		return node.Restore(ctx(t), dssync.MutexWrap(datastore.NewMapDatastore()), protocol.Secret{1}, bytes.NewReader(b))
+		return node.Restore(ctx(t), storage.NewMemory(), protocol.Secret{1}, bytes.NewReader(b))
 	}
 	if err := try(good); err != nil {
 		t.Fatal(err)
@@ -217,7 +216,7 @@ func TestADamagedBackupIsRefused(t *testing.T) {
 	if err := try([]byte{0xff, 0xff, 0xff, 0xff}); !errors.Is(err, node.ErrBadBackup) {
 		t.Errorf("an item of 4 GiB: %v", err)
 	}
-	ds := dssync.MutexWrap(datastore.NewMapDatastore())
+	ds := storage.NewMemory()
 	if err := node.Restore(ctx(t), ds, protocol.Secret{1}, bytes.NewReader(good)); err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +230,7 @@ func FuzzRestore(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 0xa0})
 	f.Add([]byte{0, 0, 0, 5, 0xa2, 1, 6, 11, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_ = node.Restore(context.Background(), dssync.MutexWrap(datastore.NewMapDatastore()), protocol.Secret{}, io.LimitReader(bytes.NewReader(b), 1<<16))
+		_ = node.Restore(context.Background(), storage.NewMemory(), protocol.Secret{}, io.LimitReader(bytes.NewReader(b), 1<<16))
 	})
 }
 
@@ -409,7 +408,7 @@ func (b fullBatch) Commit(ctx context.Context) error {
 // A device that a full disk did not let the node store is stored once there is room, and
 // before it says anything: or each restart made another, and a person has eight for good.
 func TestANewDeviceIsStoredBeforeItSpeaks(t *testing.T) {
-	disk := &fullDisk{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}
+	disk := &fullDisk{Batching: storage.NewMemory()}
 	ana, bo := start(t, "Ana", func(cfg *node.Config) { cfg.Datastore = disk }), start(t, "Bo")
 	club := ana.create("club")
 	bo.join(ana.invite(club, node.InviteOptions{}))
@@ -451,7 +450,7 @@ func TestANewDeviceIsStoredBeforeItSpeaks(t *testing.T) {
 // Writes that fail, that succeed and are said to have failed, and restarts in between make
 // no copy of a device: what it told others is in its store.
 func TestAFailingDiskMakesNoNewDevice(t *testing.T) {
-	disk := &fullDisk{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}
+	disk := &fullDisk{Batching: storage.NewMemory()}
 	ana, bo := start(t, "Ana", func(cfg *node.Config) { cfg.Datastore = disk; cfg.GossipRate = -1 }), start(t, "Bo")
 	club := ana.create("club")
 	bo.join(ana.invite(club, node.InviteOptions{}))

@@ -7,10 +7,11 @@ import (
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/namespace"
-	dssync "github.com/ipfs/go-datastore/sync"
 	"github.com/libp2p/go-libp2p"
 
 	"github.com/p2pchat/p2pchat/node"
+
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 // Two people in one program: one makes a group, the other joins by the link.
@@ -85,7 +86,7 @@ func ExampleNode_Send() {
 // Whoever keeps the cursor of the last line goes on after it, also after a restart.
 func ExampleNode_Follow() {
 	ctx := context.Background()
-	ds := dssync.MutexWrap(datastore.NewMapDatastore()) // a program that stays uses one on disk
+	ds := storage.NewMemory() // a program that stays uses one on disk
 	config := node.Config{Name: "Ana", Datastore: ds, Listen: []string{"/ip4/127.0.0.1/tcp/0"}, DisableMDNS: true}
 	n, err := node.New(ctx, config)
 	if err != nil {
@@ -143,7 +144,7 @@ func ExampleConfig_lent() {
 		log.Fatal(err)
 	}
 	defer host.Close()
-	ds := dssync.MutexWrap(datastore.NewMapDatastore())
+	ds := storage.NewMemory()
 
 	n, err := node.New(ctx, node.Config{
 		Name: "Ana", Host: host, Datastore: namespace.Wrap(ds, datastore.NewKey("/chat")), DisableMDNS: true,

@@ -8,13 +8,14 @@ import (
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/namespace"
-	dssync "github.com/ipfs/go-datastore/sync"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/p2pchat/p2pchat/node"
+
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 // A lent host and datastore are used and given back as they were: open, without the
@@ -23,7 +24,7 @@ import (
 func TestLentHostAndDatastoreAreGivenBack(t *testing.T) {
 	lent := newOutsider(t).host
 	mine := lent.Mux().Protocols()
-	ds := dssync.MutexWrap(datastore.NewMapDatastore())
+	ds := storage.NewMemory()
 	if err := ds.Put(t.Context(), datastore.NewKey("/shop/1"), []byte("of the embedding program")); err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/ipfs/go-datastore"
-	dssync "github.com/ipfs/go-datastore/sync"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
 
@@ -131,7 +129,7 @@ func (n *Node) checkConfig(context.Context) error {
 func (n *Node) openStore(ctx context.Context) error {
 	ds := n.cfg.Datastore
 	if ds == nil {
-		ds = dssync.MutexWrap(datastore.NewMapDatastore())
+		ds = storage.NewMemory()
 	}
 	store, err := storage.Open(ctx, ds, storage.WithKey(n.cfg.StoreKey))
 	if err != nil {

@@ -9,13 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ipfs/go-datastore"
-	dssync "github.com/ipfs/go-datastore/sync"
 	"go.uber.org/goleak"
 
 	"github.com/p2pchat/p2pchat/internal/fixture/child"
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 func TestMain(m *testing.M) {
@@ -41,7 +40,7 @@ func start(t *testing.T, name string, change ...func(*node.Config)) *person {
 		t.Fatal(err)
 	}
 	p := &person{t: t, cfg: node.Config{
-		Account: account, Name: name, Datastore: dssync.MutexWrap(datastore.NewMapDatastore()),
+		Account: account, Name: name, Datastore: storage.NewMemory(),
 		Listen: []string{"/ip4/127.0.0.1/tcp/0"}, DisableMDNS: true,
 	}}
 	for _, f := range change {

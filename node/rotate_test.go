@@ -13,11 +13,11 @@ import (
 	"time"
 
 	"github.com/ipfs/go-datastore"
-	dssync "github.com/ipfs/go-datastore/sync"
 	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 // eventually waits for something to become true.
@@ -329,7 +329,7 @@ func TestAWelcomeTakesNoKeyAway(t *testing.T) {
 // A crash between what a rekey rests on and the rekey itself leaves a secret without a
 // rekey, never a rekey without its secret.
 func TestSecretIsStoredBeforeItsRekey(t *testing.T) {
-	ds := &orderedStore{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}
+	ds := &orderedStore{Batching: storage.NewMemory()}
 	ana := start(t, "Ana", func(cfg *node.Config) { cfg.Datastore = ds })
 	bo := start(t, "Bo")
 	club := ana.create("club")

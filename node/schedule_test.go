@@ -14,13 +14,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ipfs/go-datastore"
-	dssync "github.com/ipfs/go-datastore/sync"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 // Groups of five to eight real nodes live in virtual time through random schedules:
@@ -229,7 +228,7 @@ func (c *city) settle(i int) {
 	}
 	p := &citizen{clock: new(clock), at: byte(i + 1), key: key}
 	p.person = &person{t: c.t, cfg: node.Config{
-		Account: account, Name: fmt.Sprintf("P%d", i), Datastore: dssync.MutexWrap(datastore.NewMapDatastore()), GossipRate: 3, DisableMDNS: true,
+		Account: account, Name: fmt.Sprintf("P%d", i), Datastore: storage.NewMemory(), GossipRate: 3, DisableMDNS: true,
 	}}
 	node.WithClock(&p.cfg, p.now)
 	if c.rng.IntN(3) == 0 {

@@ -11,12 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ipfs/go-datastore"
-	dssync "github.com/ipfs/go-datastore/sync"
-
 	"github.com/p2pchat/p2pchat/internal/fixture/child"
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 // acts is a person's audit as texts.
@@ -220,7 +218,7 @@ func siegeWriter(args []string) error {
 	}
 	name := fmt.Sprintf("P%d", os.Getpid())
 	p, err := node.New(c, node.Config{
-		Name: name, Datastore: dssync.MutexWrap(datastore.NewMapDatastore()),
+		Name: name, Datastore: storage.NewMemory(),
 		Listen: []string{"/ip4/127.0.0.1/tcp/0"}, DisableMDNS: true,
 	})
 	if err != nil {

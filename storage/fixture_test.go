@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/ipfs/go-datastore"
-	dssync "github.com/ipfs/go-datastore/sync"
 	pebbleds "github.com/ipfs/go-ds-pebble"
 	"go.uber.org/goleak"
 
@@ -128,7 +127,7 @@ func put(t tester, r *storage.Room, events ...protocol.Verified) {
 	}
 }
 
-func memory(testing.TB) datastore.Batching { return dssync.MutexWrap(datastore.NewMapDatastore()) }
+func memory(testing.TB) datastore.Batching { return storage.NewMemory() }
 
 func pebble(t testing.TB) datastore.Batching {
 	t.Helper()

@@ -8,7 +8,6 @@ import (
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
-	dssync "github.com/ipfs/go-datastore/sync"
 
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/storage"
@@ -43,7 +42,7 @@ func everything(t *testing.T, ds datastore.Batching) map[string][]byte {
 }
 
 func TestASealedStoreShowsNoValue(t *testing.T) {
-	ds := dssync.MutexWrap(datastore.NewMapDatastore())
+	ds := storage.NewMemory()
 	s := openSealed(t, ds, 1)
 	value := []byte("what the disk must not show")
 	if err := s.Put(t.Context(), "secrets", "a", value); err != nil {
@@ -66,7 +65,7 @@ func TestASealedStoreShowsNoValue(t *testing.T) {
 
 // Who can write the disk cannot pass one value off as another.
 func TestASealedValueOpensInItsPlaceOnly(t *testing.T) {
-	ds := dssync.MutexWrap(datastore.NewMapDatastore())
+	ds := storage.NewMemory()
 	s := openSealed(t, ds, 1)
 	before := everything(t, ds)
 	if err := s.Put(t.Context(), "secrets", "a", []byte("one")); err != nil {
@@ -100,7 +99,7 @@ func TestASealedValueOpensInItsPlaceOnly(t *testing.T) {
 }
 
 func TestASealedStoreOpensWithItsKeyOnly(t *testing.T) {
-	sealed, open := dssync.MutexWrap(datastore.NewMapDatastore()), dssync.MutexWrap(datastore.NewMapDatastore())
+	sealed, open := storage.NewMemory(), storage.NewMemory()
 	_ = openSealed(t, sealed, 1).Close()
 	_ = openSealed(t, open, 0).Close()
 	for _, c := range []struct {

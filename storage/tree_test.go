@@ -9,7 +9,6 @@ import (
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
-	dssync "github.com/ipfs/go-datastore/sync"
 
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/protocol/reconcile"
@@ -43,7 +42,7 @@ func TestTree(t *testing.T) {
 
 func growTree(t *testing.T, order func(*rand.Rand, []element)) {
 	ctx := context.Background()
-	ds := dssync.MutexWrap(datastore.NewMapDatastore())
+	ds := NewMemory()
 	s, err := Open(ctx, ds)
 	if err != nil {
 		t.Fatal(err)
