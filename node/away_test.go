@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -168,28 +169,61 @@ func (l *tapLog) hear(t *testing.T, club protocol.ID) heard {
 	defer l.mu.Unlock()
 	var h heard
 	seen := make(map[string]bool)
+	event := func(v protocol.Verified) {
+		if v.Header().Chain == protocol.Control {
+			h.control = append(h.control, v)
+		} else {
+			h.messages = append(h.messages, v)
+		}
+	}
+	list := func(kind protocol.FrameKind, list [][]byte) {
+		for _, b := range list {
+			if seen[string(b)] {
+				continue
+			}
+			seen[string(b)] = true
+			if kind == protocol.FrameChunks {
+				h.chunks = append(h.chunks, b)
+			} else if v, err := protocol.Verify(club, b); err == nil {
+				event(v)
+			}
+		}
+	}
 	frame := func(f protocol.Frame) {
 		switch f.Kind {
 		case protocol.FrameEvents, protocol.FrameChunks:
-			var list protocol.Events
-			if f.Decode(f.Kind, &list) != nil {
-				return
+			var events protocol.Events
+			if err := f.Decode(f.Kind, &events); err != nil {
+				t.Error(err)
 			}
-			for _, b := range list.List {
-				if seen[string(b)] {
-					continue
-				}
-				seen[string(b)] = true
-				if f.Kind == protocol.FrameChunks {
-					h.chunks = append(h.chunks, b)
-				} else if v, err := protocol.Verify(club, b); err == nil && v.Header().Chain == protocol.Control {
-					h.control = append(h.control, v)
-				} else if err == nil {
-					h.messages = append(h.messages, v)
+			list(f.Kind, events.List)
+		case protocol.FramePacked:
+			var pack []byte
+			if err := f.Decode(f.Kind, &pack); err != nil {
+				t.Error(err)
+			}
+			unpacked, err := protocol.Unpack(club, pack)
+			if err != nil {
+				t.Error(err)
+			}
+			events, errs := protocol.VerifyUnpacked(unpacked, rand.Reader)
+			for i, v := range events {
+				if id := v.ID(); errs[i] == nil && !seen[string(id[:])] {
+					seen[string(id[:])] = true
+					event(v)
 				}
 			}
 		case protocol.FrameKeys:
 			h.answers++
+		}
+	}
+	gossip := func(f protocol.Frame) {
+		var g protocol.Gossip
+		if err := f.Decode(f.Kind, &g); err != nil {
+			t.Error(err)
+		}
+		if f.Kind == protocol.FrameEvents || f.Kind == protocol.FrameChunks {
+			list(f.Kind, g.List)
 		}
 	}
 	for _, s := range l.streams {
@@ -206,7 +240,7 @@ func (l *tapLog) hear(t *testing.T, club protocol.ID) heard {
 					for _, m := range fields(data, 2) { // RPC.publish
 						for _, d := range fields(m, 2) { // Message.data
 							if f, err := protocol.ParseFrame(d); err == nil {
-								frame(f)
+								gossip(f)
 							}
 						}
 					}
