@@ -183,9 +183,9 @@ func TestARetractionComesFirst(t *testing.T) {
 	bo.sleep()
 	ana.wake()
 	ana.Ingest(club, d)
-	ana.Ingest(club, c) // waits for what is before it on Bo's chain
+	ana.Ingest(club, c) // before both that it follows
 	ana.Ingest(club, a)
-	ana.reads(club, "slip")
+	ana.reads(club, "taken back by its author") // never shown, not even for a moment
 	ana.Ingest(club, b)
 	ana.reads(club, "taken back by its author", "taken back by Mo")
 	until(t, "it is erased", func() bool { return ana.held(club, slip) == "erased" })
