@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -84,43 +85,48 @@ func (r *room) findUntold(ends []protocol.Tip, most int) *untold {
 	} else {
 		u.told = r.countedEnds(r.branches(ends), most)
 	}
-	if len(ends) < storage.MaxTips {
-		r.walkUntold(u)
-	} else { // the store names no more of them
-		r.scanUntold(u)
-	}
+	u.scan(r)
 	u.guessed = r.guessed
 	u.due = began.Add(untoldRest * time.Since(began))
 	return u
 }
 
-func (r *room) walkUntold(u *untold) {
-	seen := make(map[protocol.ID]bool)
-	for _, end := range u.ends {
-		for id := end.ID; !id.IsZero() && !seen[id]; {
-			e, err := r.log.Get(r.n.ctx, id)
-			if err != nil || u.tells(r, e.Event) {
-				break
-			}
-			seen[id] = true
-			u.items = append(u.items, itemOf(e.Event))
-			id = e.Event.Header().Prev
-		}
+// scan reads a chain from its end back until nothing is left that others are not told of.
+// So what is told of leads to what is at the place before: to ask for each message whether
+// it is before an end would take some reads for each branch beside it.
+func (u *untold) scan(r *room) {
+	told, rest := make(map[protocol.ID]uint64), make(map[protocol.ID]uint64) // to come, and where
+	for _, t := range u.ends {
+		rest[t.ID] = t.Seq
 	}
-}
-
-func (r *room) scanUntold(u *untold) {
-	for seq := uint64(1); r.n.ctx.Err() == nil; {
-		page, err := r.log.Chain(r.n.ctx, u.ends[0].Dev, protocol.Messages, seq, followPage)
+	for _, t := range u.told {
+		told[t.ID] = t.Seq
+	}
+	unnamed := len(u.ends) >= storage.MaxTips // the store names no more of them
+	for seq := u.ends[len(u.ends)-1].Seq; (unnamed || len(rest) > 0) && r.n.ctx.Err() == nil; {
+		page, err := r.log.ChainBack(r.n.ctx, u.ends[0].Dev, protocol.Messages, seq, followPage)
 		if r.readable(err) != nil || len(page) == 0 {
 			return
 		}
 		for _, v := range page {
-			if !u.tells(r, v) {
+			into := rest
+			if _, ok := told[v.ID()]; ok {
+				into = told
+			} else {
 				u.items = append(u.items, itemOf(v))
 			}
+			delete(told, v.ID())
+			delete(rest, v.ID())
+			if h := v.Header(); h.Seq > 1 {
+				into[h.Prev] = h.Seq - 1
+			}
 		}
-		seq = page[len(page)-1].Header().Seq + 1
+		seq = page[len(page)-1].Header().Seq - 1
+		missing := func(_ protocol.ID, at uint64) bool { return at > seq }
+		before := len(told)
+		maps.DeleteFunc(told, missing)
+		maps.DeleteFunc(rest, missing)
+		r.guessed = r.guessed || len(told) < before
 	}
 }
 

@@ -335,6 +335,10 @@ func testForks(t *testing.T, make func(testing.TB) datastore.Batching) {
 		if len(chain) != len(all) || !slices.IsSortedFunc(chain, func(a, b protocol.Verified) int { return int(a.Header().Seq) - int(b.Header().Seq) }) {
 			t.Fatalf("chain: %d", len(chain))
 		}
+		back := must(r.ChainBack(ctx, ana.prev.Dev, protocol.Messages, 204, 100))
+		if slices.Reverse(back); len(back) != len(chain) || back[0].Header().Seq != 1 || !slices.IsSortedFunc(back, func(a, b protocol.Verified) int { return int(a.Header().Seq) - int(b.Header().Seq) }) {
+			t.Fatalf("chain back: %d", len(back))
+		}
 		if forks := must(r.Forks(ctx)); len(forks) == 0 || forks[0].A.Header().Seq != 4 {
 			t.Fatalf("forks: %d", len(forks))
 		}

@@ -73,6 +73,15 @@ func (h *held) next(seq uint64) uint64 {
 	return seq
 }
 
+// last returns the last place up to one that is not in a hole, or nothing.
+func (h *held) last(seq uint64) uint64 {
+	seq = min(seq, h.end())
+	if i, in := h.hole(seq); in {
+		return h.holes[i].From - 1
+	}
+	return seq
+}
+
 // occupy notes that something is stored at a free place. It is called before the
 // tips change.
 func (h *held) occupy(seq uint64) {

@@ -3,6 +3,7 @@ package storage_test
 import (
 	"cmp"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -239,6 +240,15 @@ func testHoles(t *testing.T, make func(testing.TB) datastore.Batching) {
 		h := all[0].Header()
 		if got := must(r.Chain(ctx, h.Dev, h.Chain, 1, 3)); !slices.Equal(ids(got...), ids(all[3], all[4], all[8])) {
 			t.Fatalf("chain: %d", len(got))
+		}
+		if got := must(r.ChainBack(ctx, h.Dev, h.Chain, 9, 2)); !slices.Equal(ids(got...), ids(all[8], all[4])) {
+			t.Fatalf("chain back from 9: %d", len(got))
+		}
+		if got := must(r.ChainBack(ctx, h.Dev, h.Chain, 8, 100)); !slices.Equal(ids(got...), ids(all[4], all[3])) {
+			t.Fatalf("chain back from a hole: %d", len(got))
+		}
+		if got := must(r.ChainBack(ctx, h.Dev, h.Chain, math.MaxUint64, 1)); !slices.Equal(ids(got...), ids(all[9])) {
+			t.Fatalf("chain back from beyond its end: %d", len(got))
 		}
 	}
 	check()

@@ -202,20 +202,36 @@ func (r *Room) byID(ctx context.Context, id protocol.ID) (Entry, error) {
 }
 
 // Chain returns committed events of a device's chain in the order of their seq,
-// from one on, all branches of a fork, and nothing in place of what is missing. A place is never split, so a page of n may
-// be longer by a fork; the next page begins after the seq of its last event.
-// Damaged events are treated as in [Room.After].
+// from one on, all branches of a fork, and nothing in place of what is missing. A place
+// is never split, so a page of n may be longer by a fork; the next page begins after the
+// seq of its last event. Damaged events are treated as in [Room.After].
 func (r *Room) Chain(ctx context.Context, dev protocol.Key, chain protocol.Chain, from uint64, n int) ([]protocol.Verified, error) {
+	held := r.held(chainKey{dev, chain})
+	return r.places(ctx, chainKey{dev, chain}, n, held.next(max(from, 1)), func(seq uint64) uint64 {
+		return held.next(seq + 1)
+	})
+}
+
+// ChainBack is [Room.Chain] backwards: from a seq down, the next page begins before the
+// seq of the last event.
+func (r *Room) ChainBack(ctx context.Context, dev protocol.Key, chain protocol.Chain, from uint64, n int) ([]protocol.Verified, error) {
+	held := r.held(chainKey{dev, chain})
+	return r.places(ctx, chainKey{dev, chain}, n, held.last(from), func(seq uint64) uint64 {
+		return held.last(seq - 1)
+	})
+}
+
+// places reads what is at some places of a chain, from one on to the chain's end in one
+// direction or the other.
+func (r *Room) places(ctx context.Context, c chainKey, n int, seq uint64, next func(uint64) uint64) ([]protocol.Verified, error) {
 	if err := r.store.begin(); err != nil {
 		return nil, err
 	}
 	defer r.store.end()
 	var p page
-	ck := chainKey{dev, chain}
-	held, end := r.held(ck), r.Cursor()
-	n, last := min(n, MaxPage), held.end()
-	for seq := held.next(max(from, 1)); seq <= last && len(p.entries) < n; seq = held.next(seq + 1) {
-		if err := r.readPlace(ctx, place{ck, seq}, end, &p); err != nil {
+	held, end := r.held(c), r.Cursor()
+	for n = min(n, MaxPage); seq > 0 && seq <= held.end() && len(p.entries) < n; seq = next(seq) {
+		if err := r.readPlace(ctx, place{c, seq}, end, &p); err != nil {
 			return nil, err
 		}
 	}
