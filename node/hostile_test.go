@@ -927,6 +927,39 @@ func TestOrphansAreBounded(t *testing.T) {
 	}
 }
 
+// Messages that cite what never comes, without end.
+func TestParkedFloodIsBounded(t *testing.T) {
+	const count, most = 1000, 256
+	ana, bo, club, link := party(t)
+	mia := newOutsider(t).admit(ana, link, "Mia")
+	var flood [][]byte
+	for i := range count {
+		d := mia.draft(mia.end)
+		d.Refs = []protocol.ID{nonce()}
+		flood = append(flood, mia.sign(d, fmt.Sprint("flood ", i)).Wire())
+	}
+	topic, _ := mia.gossip(mia.welcome.Secrets[0])
+	mia.feed(ana, slices.Collect(slices.Chunk(flood, 100))...)
+	if n, _ := ana.Parked(club); n != most {
+		t.Errorf("%d events are parked, not %d", n, most)
+	}
+	for i, wire := range flood {
+		if err := topic.Publish(ctx(t), protocol.EncodeFrame(protocol.FrameEvents, protocol.Gossip{List: [][]byte{wire}})); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	chatOn(ana, bo, club)
+	for _, p := range []*person{ana, bo} {
+		if n, bytes := p.Parked(club); n > 3*most || bytes > 3*256<<10 { // each of the others may have passed them on
+			t.Errorf("%s has %d events parked, %d bytes", p.cfg.Name, n, bytes)
+		}
+	}
+	// Who is honest is heard all the same.
+	mia.feed(bo, [][]byte{mia.say("at last").Wire()})
+	ana.await(club, 3)
+	bo.await(club, 3)
+}
+
 // A member that lists chains without end is cut off.
 func TestEndlessHaveIsCutOff(t *testing.T) {
 	ana, bo, club, link := party(t)
