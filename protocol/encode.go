@@ -42,15 +42,13 @@ func appendBytesOrNull(dst, b []byte) []byte {
 	return appendBytes(dst, b)
 }
 
-// fieldWriter writes the fields of a map.
-type fieldWriter []byte
-
-func (w *fieldWriter) uint(key, n uint64) {
-	*w = appendHead(appendHead(*w, cborUint, key), cborUint, n)
+// appendUint and appendField append a field of a map.
+func appendUint(dst []byte, key, n uint64) []byte {
+	return appendHead(appendHead(dst, cborUint, key), cborUint, n)
 }
 
-func (w *fieldWriter) bytes(key uint64, b []byte) {
-	*w = appendBytes(appendHead(*w, cborUint, key), b)
+func appendField(dst []byte, key uint64, b []byte) []byte {
+	return appendBytes(appendHead(dst, cborUint, key), b)
 }
 
 // fields counts the fields that are written.
@@ -69,43 +67,43 @@ func (h *Header) fields() int {
 
 // appendPlain appends the encoding of a header without extensions.
 func (h *Header) appendPlain(dst []byte) []byte {
-	w := fieldWriter(appendHead(dst, cborMap, uint64(h.fields())))
-	w.uint(1, h.V)
+	dst = appendHead(dst, cborMap, uint64(h.fields()))
+	dst = appendUint(dst, 1, h.V)
 	if h.Exp != 0 {
-		w.uint(2, h.Exp)
+		dst = appendUint(dst, 2, h.Exp)
 	}
-	w.uint(3, uint64(h.Kind))
-	w.bytes(5, h.Dev[:])
-	w.uint(7, uint64(h.Chain))
-	w.uint(9, h.Seq)
+	dst = appendUint(dst, 3, uint64(h.Kind))
+	dst = appendField(dst, 5, h.Dev[:])
+	dst = appendUint(dst, 7, uint64(h.Chain))
+	dst = appendUint(dst, 9, h.Seq)
 	if !h.Prev.IsZero() {
-		w.bytes(11, h.Prev[:])
+		dst = appendField(dst, 11, h.Prev[:])
 	}
 	if len(h.Refs) > 0 {
-		w = appendHead(appendHead(w, cborUint, 13), cborArray, uint64(len(h.Refs)))
+		dst = appendHead(appendHead(dst, cborUint, 13), cborArray, uint64(len(h.Refs)))
 		for i := range h.Refs {
-			w = appendBytes(w, h.Refs[i][:])
+			dst = appendBytes(dst, h.Refs[i][:])
 		}
 	}
 	if !h.Auth.IsZero() {
-		w.bytes(15, h.Auth[:])
+		dst = appendField(dst, 15, h.Auth[:])
 	}
-	w.uint(17, h.HLC)
+	dst = appendUint(dst, 17, h.HLC)
 	if h.Epoch != (EpochTag{}) {
-		w.bytes(19, h.Epoch[:])
+		dst = appendField(dst, 19, h.Epoch[:])
 	}
 	if h.Step != 0 {
-		w.uint(21, uint64(h.Step))
+		dst = appendUint(dst, 21, uint64(h.Step))
 	}
 	if h.N != [16]byte{} {
-		w.bytes(23, h.N[:])
+		dst = appendField(dst, 23, h.N[:])
 	}
-	w.uint(25, uint64(h.BodyLen))
+	dst = appendUint(dst, 25, uint64(h.BodyLen))
 	if !h.BodyHash.IsZero() {
-		w.bytes(27, h.BodyHash[:])
+		dst = appendField(dst, 27, h.BodyHash[:])
 	}
 	if !h.To.IsZero() {
-		w.bytes(29, h.To[:])
+		dst = appendField(dst, 29, h.To[:])
 	}
-	return w
+	return dst
 }

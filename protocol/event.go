@@ -76,18 +76,18 @@ func (h *Header) appendTo(dst []byte) []byte {
 	if len(h.Ext) == 0 {
 		return h.appendPlain(dst)
 	}
-	var m map[uint64]cbor.RawMessage
-	if err := decMode.Unmarshal(marshal(h), &m); err != nil {
-		panic(err) // what marshal made decodes
-	}
+	m := h.known()
 	maps.Copy(m, h.Ext)
 	return append(dst, marshal(m)...)
 }
 
-// plain says whether an encoded header holds the fields of h and no others, by
-// counting: a CBOR map of up to 23 pairs says how many in its first byte.
-func (h *Header) plain(raw []byte) bool {
-	return len(raw) > 0 && raw[0] == cborMap+byte(h.fields())
+// known returns the fields that this version knows.
+func (h *Header) known() (m map[uint64]cbor.RawMessage) {
+	c := *h // so that only those with extensions are on the heap
+	if err := decMode.Unmarshal(marshal(&c), &m); err != nil {
+		panic(err) // what marshal made decodes
+	}
+	return m
 }
 
 // Encode returns the event's bytes for wire and disk.
@@ -104,22 +104,19 @@ func (e *Event) Encode() []byte {
 // Erase drops the body and the sealed text. Chain, id and signature still hold.
 func (e *Event) Erase() { e.Body, e.Sealed = nil, nil }
 
-// Decode reads an event. It says only that the bytes are well formed; [Verify]
-// says whose they are. What decodes encodes to the same bytes.
+// Decode reads an event, which refers to data from then on. It says only that the bytes
+// are well formed; [Verify] says whose they are. What decodes encodes to the same bytes.
 func Decode(data []byte) (Event, error) {
-	var e Event
 	if len(data) > MaxEventSize {
-		return e, fmt.Errorf("event of %d bytes: %w: at most %d", len(data), ErrTooLarge, MaxEventSize)
+		return Event{}, fmt.Errorf("event of %d bytes: %w: at most %d", len(data), ErrTooLarge, MaxEventSize)
 	}
-	var w wireEvent
-	if err := unmarshal(data, &w); err != nil {
-		return e, fmt.Errorf("event: %w", err)
+	e, ok := decodePlain(data)
+	if !ok {
+		var err error
+		if e, err = decodeExtended(data); err != nil {
+			return Event{}, fmt.Errorf("event: %w", err)
+		}
 	}
-	h, err := decodeHeader(w.Header)
-	if err != nil {
-		return e, fmt.Errorf("event: %w", err)
-	}
-	e = Event{Header: h, Sig: w.Sig, Body: w.Body, Sealed: w.Sealed}
 	if err := e.check(); err != nil {
 		return Event{}, fmt.Errorf("event: %w", err)
 	}
@@ -129,21 +126,26 @@ func Decode(data []byte) (Event, error) {
 	return e, nil
 }
 
+// decodeExtended reads an event with extensions, and says of another what is wrong.
+func decodeExtended(data []byte) (Event, error) {
+	var w wireEvent
+	if err := unmarshal(data, &w); err != nil {
+		return Event{}, err
+	}
+	h, err := decodeHeader(w.Header)
+	return Event{Header: h, Sig: w.Sig, Body: w.Body, Sealed: w.Sealed}, err
+}
+
 func decodeHeader(raw []byte) (Header, error) {
 	var h Header
 	if err := decMode.Unmarshal(raw, &h); err != nil {
 		return h, fmt.Errorf("header: %w: %v", ErrMalformed, err)
 	}
-	if bytes.Equal(h.encode(), raw) {
-		return h, nil
-	}
-	var m, known map[uint64]cbor.RawMessage
+	var m map[uint64]cbor.RawMessage
 	if err := decMode.Unmarshal(raw, &m); err != nil {
 		return h, fmt.Errorf("header: %w: %v", ErrMalformed, err)
 	}
-	if err := decMode.Unmarshal(marshal(&h), &known); err != nil {
-		return h, fmt.Errorf("header: %w: %v", ErrMalformed, err)
-	}
+	known := h.known()
 	h.Ext = make(map[uint64]cbor.RawMessage)
 	for k, v := range m {
 		if _, ok := known[k]; ok {
@@ -272,14 +274,18 @@ func strictlyAscending[T any](list []T, compare func(a, b T) int) bool {
 // preimage is what is signed, and hashed into the id: a domain, the group, and
 // the header with the body's hash. So no event can be replayed into another group.
 func (e *Event) preimage(group ID) []byte {
+	return e.appendPreimage(make([]byte, 0, preimageRoom), group)
+}
+
+func (e *Event) appendPreimage(dst []byte, group ID) []byte {
 	if e.Header.Kind == KindGenesis {
 		group = ID{}
 	}
-	out := make([]byte, 0, len(domainEvent)+len(group)+headerRoom)
-	out = append(out, domainEvent...)
-	out = append(out, group[:]...)
-	return e.Header.appendTo(out)
+	return e.Header.appendTo(append(append(dst, domainEvent...), group[:]...))
 }
+
+// preimageRoom is what most preimages have room in.
+const preimageRoom = len(domainEvent) + len(ID{}) + headerRoom
 
 const domainEvent = "p2pchat/1 event"
 

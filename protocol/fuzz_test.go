@@ -33,6 +33,7 @@ func seeds(f *testing.F, typ string, keys ...string) {
 func FuzzDecode(f *testing.F) {
 	seeds(f, "event", "wire")
 	f.Fuzz(func(t *testing.T, data []byte) {
+		sameDecoded(t, data)
 		e, err := Decode(data)
 		_, verr := Verify(ID{1}, data)
 		_, errs := VerifyBatch(ID{1}, [][]byte{data, data}, fixed("batch"))

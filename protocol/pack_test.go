@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -251,8 +252,27 @@ func TestHeadersAreDeterministicCBOR(t *testing.T) {
 			if got, want := e.Encode(), marshal(wireEvent{Header: travels(h, e.Body), Sig: e.Sig, Body: e.Body, Sealed: e.Sealed}); !bytes.Equal(got, want) {
 				t.Fatalf("%x, not %x", got, want)
 			}
+			wire := e.Encode()
+			sameDecoded(t, wire)
+			wire[rapid.IntRange(0, len(wire)-1).Draw(t, "at")] = rapid.Byte().Draw(t, "other")
+			sameDecoded(t, wire)
 		}
 	})
+}
+
+// sameDecoded holds the decoder by hand to the one by the CBOR library, which is to get
+// only those events that have extensions.
+func sameDecoded(t interface{ Fatalf(string, ...any) }, wire []byte) {
+	if len(wire) > MaxEventSize {
+		return
+	}
+	got, ok := decodePlain(wire)
+	want, err := decodeExtended(wire)
+	extended := len(want.Header.Ext) > 0
+	want.Header.Ext = nil
+	if ok != (err == nil && !extended) || ok && !reflect.DeepEqual(got, want) {
+		t.Fatalf("%x decodes to %+v, %v by hand, and to %+v, %v, extended %v", wire, got, ok, want, err, extended)
+	}
 }
 
 // travels is a header as it travels: the body's hash only where the body is not.
@@ -311,6 +331,17 @@ func BenchmarkUnpack(b *testing.B) {
 	b.Run("pack", func(b *testing.B) {
 		for b.Loop() {
 			Pack(said)
+		}
+		per(b, len(said))
+	})
+	b.Run("read back", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			for _, v := range said {
+				if _, err := Stored(w.group, v.Wire()); err != nil {
+					b.Fatal(err)
+				}
+			}
 		}
 		per(b, len(said))
 	})

@@ -143,22 +143,16 @@ func verifyDecoded(list []decoded, errs []error, random io.Reader) ([]Verified, 
 // Stored reads back an event that was Verified before this program stored it. The
 // caller vouches for that: neither the signature nor the form is checked again.
 func Stored(group ID, wire []byte) (Verified, error) {
-	var w wireEvent
-	if err := decMode.Unmarshal(wire, &w); err != nil {
-		return Verified{}, fmt.Errorf("event: %w: %v", ErrMalformed, err)
-	}
-	e := Event{Sig: w.Sig, Body: w.Body, Sealed: w.Sealed}
-	if err := decMode.Unmarshal(w.Header, &e.Header); err != nil {
-		return Verified{}, fmt.Errorf("event: header: %w: %v", ErrMalformed, err)
-	}
-	if !e.Header.plain(w.Header) {
-		d, err := decodeFor(group, wire) // extensions take the slow way
+	e, ok := decodePlain(wire)
+	if !ok {
+		d, err := decodeFor(group, wire)
 		return d.v, err
 	}
 	if e.Body != nil {
 		e.Header.BodyHash = sha256.Sum256(e.Body)
 	}
-	return Verified{event: e, id: sha256.Sum256(e.preimage(group)), group: group, wire: wire}, nil
+	var room [preimageRoom]byte
+	return Verified{event: e, id: sha256.Sum256(e.appendPreimage(room[:0], group)), group: group, wire: wire}, nil
 }
 
 // ForkProof is two different events of one device at one place of one chain. It
