@@ -12,12 +12,12 @@ const proveFrom = 4
 // remembered until it is called again.
 func (s *Set) Prove(events []Verified, random io.Reader) {
 	s.proved = make(map[ID]struct{})
-	batch := newSigBatch(5 * len(events))
+	var batch sigBatch
 	var ids []ID
 	for _, v := range events {
 		if g, key := s.admission(v); g != nil {
-			g.Cert.gather(batch)
-			g.Proof.gather(batch, s.group, key, *g.Cert)
+			g.Cert.gather(&batch)
+			g.Proof.gather(&batch, s.group, key, *g.Cert)
 			ids = append(ids, v.id)
 		}
 	}
@@ -55,12 +55,12 @@ func (s *Set) admission(v Verified) (*Grant, Key) {
 	return nil, Key{}
 }
 
-func (c *Cert) gather(b sigBatch) {
+func (c *Cert) gather(b *sigBatch) {
 	b.add(c.Root, certPreimage(domainCertRoot, c.Root, c.Dev), c.RootSig)
 	b.add(c.Dev, certPreimage(domainCertDev, c.Root, c.Dev), c.DevSig)
 }
 
-func (p *JoinProof) gather(b sigBatch, group ID, invite Key, c Cert) {
+func (p *JoinProof) gather(b *sigBatch, group ID, invite Key, c Cert) {
 	pre := joinPreimage(group, invite, c.Root, c.Dev, p.Nonce)
 	b.add(c.Root, pre, p.RootSig)
 	b.add(c.Dev, pre, p.DevSig)
