@@ -602,6 +602,7 @@ func TestGarbageEndsTheStreamOnly(t *testing.T) {
 // Streams that say nothing, or a byte now and then, end by themselves, and nobody
 // waits for them.
 func TestSlowStreamsEnd(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	ana, bo, club, _ := party(t)
 	mallory := newOutsider(t)
 	mallory.connect(ana)
@@ -764,6 +765,7 @@ func TestReplayedHelloProvesNothing(t *testing.T) {
 // A member passes on what it should not: none of it is stored, and what is in
 // order is.
 func TestMemberPassesOnBadEvents(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	ana, bo, club, link := party(t)
 	other := ana.create("another group")
 	mia := newOutsider(t).admit(ana, link, "Mia")
@@ -1001,6 +1003,7 @@ func TestEndlessHaveIsCutOff(t *testing.T) {
 
 // A member that never finishes its answer does not keep the others from theirs.
 func TestSlowMemberDoesNotHoldUpSync(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	ana, bo, club, link := party(t, func(cfg *node.Config) { cfg.GossipRate = 0.001 }) // sync carries all
 	mia := newOutsider(t).admit(ana, link, "Mia")
 	known := mia.pull(ana)[:1]
