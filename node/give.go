@@ -19,7 +19,8 @@ type giver struct {
 	pack protocol.Packer
 
 	untold []reconcile.Item
-	given  int  // messages
+	found  int  // messages that the other side lacks
+	given  int  // of them
 	lacks  bool // the other side holds messages that this room does not
 }
 
@@ -39,7 +40,6 @@ func (r *room) told(ctx context.Context, visit func(reconcile.Set) error) error 
 }
 
 // compareAll finds out which messages the other side of a stream lacks, and sends them.
-// Who lacks many gets a page of the newest before the rest is compared.
 func (g *giver) compareAll(w *wire, theirs protocol.Open) error {
 	// Nothing of this device leaves before it is on disk: its places could be given again.
 	if err := g.r.log.Append(nil).Wait(g.ctx); err != nil {
@@ -49,8 +49,20 @@ func (g *giver) compareAll(w *wire, theirs protocol.Open) error {
 	if mine.Count == theirs.Count && mine.Sum == theirs.Sum {
 		return nil
 	}
+	if err := g.compareFrom(w, mine.Count > theirs.Count+newestPage && g.asks.Part == 0); err != nil {
+		return err
+	}
+	// Where the sets differ and there is nothing to give, there is something to get: where
+	// this side holds nothing it does not look.
+	g.lacks = g.lacks || g.found == 0 && g.asks.Since == 0 && g.asks.Parts == 0
+	return nil
+}
+
+// compareFrom compares what is asked for, after a page of the newest if the other side
+// lacks many.
+func (g *giver) compareFrom(w *wire, paged bool) error {
 	from, to := reconcile.Item{Time: g.asks.Since}, reconcile.Infinity()
-	if mine.Count > theirs.Count+newestPage && g.asks.Part == 0 {
+	if paged {
 		page, err := g.page()
 		if err != nil {
 			return err
@@ -111,6 +123,7 @@ func (g *giver) compare(w *wire, from, to reconcile.Item) error {
 	for _, d := range have {
 		total += d.Count
 	}
+	g.found += total
 	if total == 0 {
 		return nil
 	}

@@ -857,20 +857,25 @@ func TestMessageFromTheFuture(t *testing.T) {
 	bo.send(club, "2026 or so")
 	ana.await(club, 3)
 	agree(t, club, 3, ana, bo)
+	var last time.Time
 	for _, p := range []*person{ana, bo} {
 		lines, _, err := p.Last(ctx(t), club, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, m := range lines {
+			if m.Text == "2026 or so" {
+				last = m.Time
+			}
 			if away := time.Until(m.Time).Abs(); m.Kind == "text" && m.From.Key != mia.me.Root() && away > time.Hour {
 				t.Errorf("%s: %q claims %s", p.cfg.Name, m.Text, m.Time)
 			}
 		}
 	}
 	// The clock was set right: what follows shows where it belongs.
-	mia.end = first.Tip()
-	mia.feed(ana, [][]byte{mia.say("sorry").Wire()})
+	d = mia.draft(first.Tip())
+	d.HLC = max(d.HLC, uint64(last.UnixMilli())+1)
+	mia.feed(ana, [][]byte{mia.sign(d, "sorry").Wire()})
 	ana.sleep()
 	ana.wake()
 	ana.send(club, "never mind")

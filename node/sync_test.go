@@ -352,3 +352,33 @@ func TestASyncGoesOnWhereItWasCut(t *testing.T) {
 	}
 	eventually(t, "all hold the same", func() bool { return bo.Whole(club) == ana.Whole(club) })
 }
+
+// Who holds nothing learns that somebody who asks has messages, and says so.
+func TestWhoHoldsNothingLearnsThatItLacks(t *testing.T) {
+	ana, bo, club, link := party(t)
+	mia := newOutsider(t).admit(ana, link, "Mia")
+	v := mia.say("not here yet")
+	mia.connect(bo)
+	mia.greet(bo)
+	k := mia.talk(bo, syncID)
+	defer k.s.Close()
+	k.send(protocol.FrameOpen, protocol.Open{Group: club, Count: 1, Sum: v.ID()})
+	k.expect(protocol.FrameOpen, new(protocol.Open))
+	k.send(protocol.FrameHave, protocol.Have{})
+	for {
+		f, err := protocol.ReadFrame(k.in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var done protocol.Done
+		if f.Kind != protocol.FrameDone {
+			continue
+		}
+		if err := f.Decode(protocol.FrameDone, &done); err != nil || done.Same {
+			t.Errorf("Bo holds nothing and says %+v, %v", done, err)
+		}
+		break
+	}
+	mia.feed(bo, [][]byte{v.Wire()}) // and asks
+	ana.await(club, 1)
+}
