@@ -1008,7 +1008,7 @@ func TestEndlessHaveIsCutOff(t *testing.T) {
 
 // A member that never finishes its answer does not keep the others from theirs.
 func TestSlowMemberDoesNotHoldUpSync(t *testing.T) {
-	t.Parallel() // it waits most of the time
+	t.Parallel()                                                                       // it waits most of the time
 	ana, bo, club, link := party(t, func(cfg *node.Config) { cfg.GossipRate = 0.001 }) // sync carries all
 	mia := newOutsider(t).admit(ana, link, "Mia")
 	known := mia.pull(ana)[:1]
