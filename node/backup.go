@@ -300,7 +300,7 @@ func (b *restoring) flush() error {
 		return badBackup(err)
 	}
 	b.events = b.events[:0]
-	return b.room.Append(list).Wait(b.ctx)
+	return b.room.Receive(list).Wait(b.ctx)
 }
 
 func (b *restoring) record(wire []byte) error {

@@ -11,22 +11,24 @@ import (
 
 var errEarlier = errors.New("an earlier write failed")
 
-// Append gives events their cursors, in the order of the list and of calls, and
-// queues them for the disk. A control event comes after the one it links to, or
-// Append fails with ErrGap and takes nothing. A message may come before, and leaves
-// a hole that is filled later; where there are too many, Append fails with ErrHoles
-// and takes nothing. What is stored already is passed over, even if the stored copy
-// is erased and this one whole: [Room.Restore] replaces it. An erased copy of what is
-// not stored is taken like any. When the commit is done, everything in the list is
-// durable, passed over or not.
+// Append gives events of this device their cursors, in the order of the list and of
+// calls, and queues them for the disk. Each continues its chain, or Append fails with
+// ErrGap and takes nothing: what links to an event that a failed write took back must not
+// be stored. What is stored already is passed over. When the commit is done, everything
+// in the list is durable, passed over or not; nobody sees any of it before, as a power cut
+// could take it back, and what the device made next would fork its own chain.
 //
-// Append reads the disk only where a place of a chain is taken, what an event links to
-// is no tip, or a clock went back; it never waits for a write.
+// Append reads the disk only where a place of a chain is taken or a clock went back; it
+// never waits for a write.
 func (r *Room) Append(events []protocol.Verified) *Commit { return r.take(events, false) }
 
-// Receive is Append for what others made: readers see it before it is durable. What
-// this device made must not be seen by anybody before: a power cut could take it
-// back, and what the device made next would fork its own chain.
+// Receive is Append for what others made: readers see it before it is durable. A control
+// event comes after the one it links to, or Receive fails with ErrGap. A message may come
+// before, and leaves a hole that is filled later; where there are too many, Receive fails
+// with ErrHoles. A stored copy that is erased is not replaced by a whole one, which
+// [Room.Restore] does; an erased copy of what is not stored is taken like any.
+//
+// Receive reads the disk also where what an event links to is no tip.
 func (r *Room) Receive(events []protocol.Verified) *Commit { return r.take(events, true) }
 
 func (r *Room) take(events []protocol.Verified, early bool) *Commit {
@@ -179,7 +181,7 @@ type change struct {
 	ends    []int          // where each event's writes end
 	after   []after        // what is true after each event
 	mark    mark           // of its arrival; zero if it leaves none
-	early   bool           // readers may see it before it is durable
+	early   bool           // others made it: readers may see it before it is durable
 
 	openings []uint64 // entries that were stored before what they link to
 

@@ -73,6 +73,9 @@ func (c *change) grow(ctx context.Context, e Entry, g *growth) error {
 			return c.drop(e)
 		}
 	}
+	if !c.early && !c.replay {
+		return notStored(fmt.Errorf("seq %d does not continue its chain, as after a write that failed: %w", p.seq, ErrGap))
+	}
 	siblings = slices.DeleteFunc(siblings, func(s Entry) bool { return s.Cursor == e.Cursor })
 	if len(siblings) >= maxPlace && p.chain == protocol.Messages {
 		return ErrForked

@@ -363,6 +363,9 @@ func testRefused(t *testing.T, make func(testing.TB) datastore.Batching) {
 	if err := r.Append([]protocol.Verified{run[0], stranger}).Wait(ctx); !errors.Is(err, storage.ErrWrongGroup) {
 		t.Fatalf("another group's: %v", err)
 	}
+	if err := r.Append(run[1:]).Wait(ctx); !errors.Is(err, storage.ErrGap) || !errors.Is(err, storage.ErrNotStored) {
+		t.Fatalf("what does not continue this device's chain: %v", err)
+	}
 	if r.Count() != 1 || len(r.Tips()) != 1 {
 		t.Fatal("something of a refused list was taken")
 	}

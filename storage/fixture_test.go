@@ -122,7 +122,7 @@ func room(t tester, s *storage.Store) *storage.Room {
 
 func put(t tester, r *storage.Room, events ...protocol.Verified) {
 	t.Helper()
-	if err := r.Append(events).Wait(context.Background()); err != nil {
+	if err := r.Receive(events).Wait(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -302,7 +302,7 @@ func testTooManyHoles(t *testing.T, make func(testing.TB) datastore.Batching) {
 	var err error
 	n := 0
 	for i := 1; i < len(all) && err == nil; i += 2 {
-		err = r.Append(all[i : i+1]).Wait(ctx)
+		err = r.Receive(all[i : i+1]).Wait(ctx)
 		n++
 	}
 	if !errors.Is(err, storage.ErrHoles) || n != 1025 {

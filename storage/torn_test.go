@@ -352,7 +352,7 @@ func (h *history) check(t tester, r *storage.Room) {
 	s := must(storage.Open(ctx, memory(nil)))
 	defer s.Close()
 	fresh := room(t, s)
-	if err := fresh.Append(held).Wait(ctx); err != nil {
+	if err := fresh.Receive(held).Wait(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(got, display(t, fresh, 1000)) {
@@ -445,7 +445,7 @@ func fullDisk(t *testing.T, seed uint64) {
 		h.write(r)
 		stray := newDevice().at(1)
 		h.tried[stray.ID()] = stray
-		err := r.Append([]protocol.Verified{stray}).Wait(ctx)
+		err := r.Receive([]protocol.Verified{stray}).Wait(ctx)
 		if !errors.Is(err, storage.ErrNotStored) || !errors.Is(err, syscall.ENOSPC) {
 			t.Fatalf("append: %v", err)
 		}
