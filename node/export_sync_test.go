@@ -34,3 +34,22 @@ func (n *Node) Missing(group protocol.ID) (missing uint64) {
 	}
 	return missing
 }
+
+// Hold keeps a room's writers waiting until release is called; waiting says how many do.
+func (n *Node) Hold(group protocol.ID) (waiting func() int, release func()) {
+	r, _ := n.room(group)
+	r.mu.Lock()
+	waiting = func() int {
+		r.says.mu.Lock()
+		defer r.says.mu.Unlock()
+		return len(r.says.list)
+	}
+	return waiting, r.mu.Unlock
+}
+
+// SayRetraction takes back what may not be there.
+func (n *Node) SayRetraction(ctx context.Context, group, id protocol.ID) error {
+	r, _ := n.room(group)
+	_, err := r.tell(ctx, words{kind: protocol.KindRetract, to: id})
+	return err
+}

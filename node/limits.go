@@ -157,6 +157,9 @@ const (
 	// haveFrames bounds the frames of tips one sync reads: 200,000 chains.
 	haveFrames = 256
 
+	// sayMost bounds the messages that are made in one go, while the room waits: some
+	// 3 ms, and no more than the store writes at once.
+	sayMost = 128
 	// busyWait is how long a sender waits for a disk that is far behind.
 	busyWait = 5 * time.Millisecond
 

@@ -76,6 +76,7 @@ type room struct {
 	frontier frontier
 
 	topics  topics
+	says    sayings
 	out     outbox
 	stirred atomic.Int64     // when gossip carried a message last, in Unix nanoseconds
 	mending map[peer.ID]bool // who will be asked for what is missing

@@ -8,10 +8,7 @@ import (
 	"fmt"
 	"maps"
 	mathrand "math/rand/v2"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/p2pchat/p2pchat/protocol"
@@ -191,24 +188,17 @@ func (r *room) wrap(ep *protocol.Epoch, to func(dev protocol.Key) bool) (chunks 
 func (r *room) wrapTo(ep *protocol.Epoch, keys map[protocol.Key][]byte, hybrid bool) []protocol.Row {
 	devices := slices.Collect(maps.Keys(keys))
 	wraps := make([]protocol.Row, len(devices))
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(devices)) {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(devices)); i = next.Add(1) - 1 {
-				dev := devices[i]
-				part, err := protocol.PrekeyPart(keys[dev], hybrid)
-				if err == nil {
-					wraps[i], err = ep.Wrap(r.me.Dev(), dev, hybrid, part)
-				}
-				if err != nil {
-					wraps[i] = protocol.Row{}
-					r.n.log.Warn("a device gets no wrap", "device", protocol.Short(dev.Text(protocol.DevicePrefix)), "err", err)
-				}
-			}
-		})
-	}
-	wg.Wait()
+	onAllCores(len(devices), func(i int) {
+		dev := devices[i]
+		part, err := protocol.PrekeyPart(keys[dev], hybrid)
+		if err == nil {
+			wraps[i], err = ep.Wrap(r.me.Dev(), dev, hybrid, part)
+		}
+		if err != nil {
+			wraps[i] = protocol.Row{}
+			r.n.log.Warn("a device gets no wrap", "device", protocol.Short(dev.Text(protocol.DevicePrefix)), "err", err)
+		}
+	})
 	return slices.DeleteFunc(wraps, func(w protocol.Row) bool { return w.Box == nil })
 }
 

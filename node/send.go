@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -38,85 +37,6 @@ func (n *Node) SendFor(ctx context.Context, group protocol.ID, text string, life
 		return SendResult{}, fmt.Errorf("send: %w", err)
 	}
 	return SendResult{ID: v.ID(), Peers: len(n.members(r))}, nil
-}
-
-// words are what a message is made of.
-type words struct {
-	kind    protocol.Kind
-	content protocol.Content
-	to      protocol.ID   // what its header says it is about
-	claim   bool          // it acts under its author's grant
-	life    time.Duration // after which it disappears; 0 is never
-}
-
-// tell makes a message, and when it is on disk hands it to who is connected.
-func (r *room) tell(ctx context.Context, w words) (protocol.Verified, error) {
-	v, number, err := r.sayDurably(ctx, w)
-	if told := r.announce(ctx, protocol.MaxSeq); told != nil {
-		r.n.log.Debug("announce", "err", told) // a message on disk has its epoch there too
-	}
-	if err != nil {
-		return v, err
-	}
-	r.tellStored(number)
-	return v, nil
-}
-
-// sayDurably makes a message and waits until it is on disk. Where the disk is far
-// behind it waits before, too. With the message it returns its ticket in the outbox.
-func (r *room) sayDurably(ctx context.Context, w words) (protocol.Verified, uint64, error) {
-	for {
-		v, number, commit, err := r.say(w)
-		if err == nil {
-			err = commit.Wait(ctx)
-			if err != nil && commit.Failed() { // if it only takes long, the next message takes it along
-				r.out.drop(number)
-			}
-		}
-		if !errors.Is(err, storage.ErrBusy) {
-			return v, number, err
-		}
-		select {
-		case <-ctx.Done():
-			return v, 0, errors.Join(err, ctx.Err())
-		case <-time.After(busyWait):
-		}
-	}
-}
-
-// say makes a message of this device and appends it to its chain.
-func (r *room) say(w words) (v protocol.Verified, number uint64, commit *storage.Commit, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err = r.refit(); err != nil {
-		return v, 0, nil, err
-	}
-	if err = r.ensureEpoch(); err != nil {
-		return v, 0, nil, err
-	}
-	d, me, err := r.draft(w.kind, protocol.Messages, protocol.MaxMessageRefs)
-	if err != nil {
-		return v, 0, nil, err
-	}
-	if d.To = w.to; w.claim {
-		d.Auth = me.Grant
-	}
-	if w.life > 0 {
-		d.Exp = protocol.ExpiryOf(d.HLC, w.life)
-	}
-	ep, err := r.sendEpoch()
-	if err != nil {
-		return v, 0, nil, err
-	}
-	if v, err = d.SignMessage(w.content, ep, r.me.Signer(), rand.Reader); err != nil {
-		return v, 0, nil, err
-	}
-	if _, err = r.judge(v); err != nil {
-		return protocol.Verified{}, 0, nil, r.refusal(err)
-	}
-	r.recent.Add(v.ID(), v.Header().HLC)
-	commit = r.append(v)
-	return v, r.out.say(v), commit, nil
 }
 
 // draft begins an event of this device: after its last one, having seen all heads.

@@ -78,20 +78,30 @@ func (c *Content) check(k Kind) error {
 
 // SignMessage seals and signs a message.
 func (d Draft) SignMessage(c Content, epoch *Epoch, key ed25519.PrivateKey, random io.Reader) (Verified, error) {
-	if err := c.check(d.Kind); err != nil {
+	u, err := d.SealMessage(c, epoch, random)
+	if err != nil {
 		return Verified{}, err
+	}
+	return u.Sign(key)
+}
+
+// SealMessage seals a message, which fixes its id and its place, and leaves signing it
+// to the caller. A device that seals two for one place must not sign both.
+func (d Draft) SealMessage(c Content, epoch *Epoch, random io.Reader) (Unsigned, error) {
+	if err := c.check(d.Kind); err != nil {
+		return Unsigned{}, err
 	}
 	e := Event{Header: d.header()}
 	if err := epoch.address(&e.Header, random); err != nil {
-		return Verified{}, err
+		return Unsigned{}, err
 	}
 	plain := pad(marshal(c))
 	e.Header.BodyLen = uint32(len(plain) + gcmOverhead)
 	var err error
 	if e.Body, err = epoch.seal(&e.Header, d.Group, plain); err != nil {
-		return Verified{}, err
+		return Unsigned{}, err
 	}
-	return e.finish(d.Group, key)
+	return e.complete(d.Group), nil
 }
 
 // OpenMessage opens a message sealed under the epoch.

@@ -302,7 +302,7 @@ func (t Tip) Compare(o Tip) int {
 	return cmp.Or(t.Dev.Compare(o.Dev), cmp.Compare(t.Chain, o.Chain), cmp.Compare(t.Seq, o.Seq), t.ID.Compare(o.ID))
 }
 
-// Draft is what an author decides about an event; [Draft.Sign] makes the rest.
+// Draft is what an author decides about an event; [Draft.SignMessage] and [Draft.SignControl] make the rest.
 type Draft struct {
 	Group ID
 	Kind  Kind
@@ -323,12 +323,38 @@ func (d *Draft) header() Header {
 	}
 }
 
-// finish hashes the body, signs, and checks its own work: an author must not
-// publish what others would refuse.
-func (e *Event) finish(group ID, key ed25519.PrivateKey) (Verified, error) {
+// Unsigned is an event that lacks its signature only. The one after it on its chain can
+// be made already: an id does not depend on the signature.
+type Unsigned struct {
+	event    Event
+	preimage []byte
+	group    ID // zero for a genesis
+	id       ID
+}
+
+// complete hashes the body, and with it the event.
+func (e *Event) complete(group ID) Unsigned {
 	e.Header.BodyHash = sha256.Sum256(e.Body)
 	pre := e.preimage(group)
-	e.Sig = sign(key, pre)
+	return Unsigned{event: *e, preimage: pre, group: group, id: sha256.Sum256(pre)}
+}
+
+// finish hashes and signs.
+func (e *Event) finish(group ID, key ed25519.PrivateKey) (Verified, error) {
+	return e.complete(group).Sign(key)
+}
+
+// Tip is the event's place on its chain.
+func (u Unsigned) Tip() Tip {
+	h := &u.event.Header
+	return Tip{Dev: h.Dev, Chain: h.Chain, Seq: h.Seq, ID: u.id}
+}
+
+// Sign signs with the key of the device, and checks its own work: an author must not
+// publish what others would refuse.
+func (u Unsigned) Sign(key ed25519.PrivateKey) (Verified, error) {
+	e := u.event
+	e.Sig = sign(key, u.preimage)
 	wire := e.Encode()
 	if len(wire) > MaxEventSize {
 		return Verified{}, fmt.Errorf("event of %d bytes: %w: at most %d", len(wire), ErrTooLarge, MaxEventSize)
@@ -336,9 +362,8 @@ func (e *Event) finish(group ID, key ed25519.PrivateKey) (Verified, error) {
 	if _, err := Decode(wire); err != nil {
 		return Verified{}, err
 	}
-	id := ID(sha256.Sum256(pre))
 	if e.Header.Kind == KindGenesis {
-		group = id
+		u.group = u.id
 	}
-	return Verified{event: *e, id: id, group: group, wire: wire}, nil
+	return Verified{event: e, id: u.id, group: u.group, wire: wire}, nil
 }
