@@ -80,26 +80,32 @@ func fillProfile(b *testing.B, t *table, dir string, count int) protocol.ID {
 	if err != nil {
 		b.Fatal(err)
 	}
-	write := func(writers, count int) float64 {
-		began := time.Now()
-		var all sync.WaitGroup
-		for w := range writers {
-			all.Go(func() {
-				for i := w; i < count; i += writers {
-					if _, err := n.Send(b.Context(), club, (fmt.Sprintf("%09d ", i) + filler)[:payload]); err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
-		}
-		all.Wait()
-		return float64(count) / time.Since(began).Seconds()
-	}
 	one := min(count/10, 2000)
-	t.set(b, p2pchat, "durable sends, 1 writer", write(1, one), "messages/s")
-	t.set(b, p2pchat, "durable sends, 64 writers", write(64, count-one), "messages/s")
+	benchSends(b, t, n, club, 1, one)
+	benchSends(b, t, n, club, 64, count-one)
 	return club
+}
+
+// benchSends has some writers say a number of messages: sealed, signed and on disk.
+func benchSends(b *testing.B, t *table, n *node.Node, club protocol.ID, writers, count int) {
+	var m meter
+	var all sync.WaitGroup
+	start, began := m.read(), time.Now()
+	for w := range writers {
+		all.Go(func() {
+			for i := w; i < count; i += writers {
+				if _, err := n.Send(b.Context(), club, (fmt.Sprintf("%09d ", i) + filler)[:payload]); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	took, use := time.Since(began), m.read().since(start)
+	what := fmt.Sprintf("durable sends, %d writers", writers)
+	t.set(b, p2pchat, what, float64(count)/took.Seconds(), "messages/s")
+	t.set(b, p2pchat, what+", CPU a message", use.each(use.cpu.Seconds()*1e6, int64(count)), "µs")
 }
 
 // oneSync is what making one message durable costs at least: the median over some
