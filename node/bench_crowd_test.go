@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/ipfs/go-datastore"
 	pebbleds "github.com/ipfs/go-ds-pebble"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -171,8 +172,8 @@ func (r *round) wait(stall time.Duration) bool {
 	}
 }
 
-// benchDatastore is the program's: pebble with its sizes, written in batches that
-// Sync makes durable.
+// benchDatastore is the program's: pebble with its sizes and compression (see
+// cmd/p2pchat/internal/profile), written in batches that Sync makes durable.
 func benchDatastore(b *testing.B, dir string) datastore.Batching {
 	b.Helper()
 	ds, err := openBenchDatastore(dir)
@@ -184,9 +185,12 @@ func benchDatastore(b *testing.B, dir string) datastore.Batching {
 }
 
 func openBenchDatastore(dir string) (*pebbleds.Datastore, error) {
-	return pebbleds.NewDatastore(dir, pebbleds.WithCacheSize(1<<20),
-		pebbleds.WithPebbleOpts(&pebble.Options{Logger: silent{}, MemTableSize: 2 << 20, MaxOpenFiles: 128}),
-		pebbleds.WithPebbleWriteOptions(pebble.NoSync))
+	o := &pebble.Options{Logger: silent{}, MemTableSize: 2 << 20, MaxOpenFiles: 128}
+	for i := range o.Levels {
+		o.Levels[i].BlockSize = 32 << 10
+		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.ZstdCompression }
+	}
+	return pebbleds.NewDatastore(dir, pebbleds.WithCacheSize(1<<20), pebbleds.WithPebbleOpts(o), pebbleds.WithPebbleWriteOptions(pebble.NoSync))
 }
 
 // silent is a logger for pebble.

@@ -72,7 +72,7 @@ func (n *Node) End(group protocol.ID) protocol.Tip {
 // Plant stores events that nobody has judged, as a changed program keeps what it wrote.
 func (n *Node) Plant(ctx context.Context, group protocol.ID, events ...protocol.Verified) error {
 	r, _ := n.room(group)
-	return r.log.Append(events).Wait(ctx)
+	return r.log.Receive(events).Wait(ctx)
 }
 
 // Whole returns the digest of what a node says it holds.
