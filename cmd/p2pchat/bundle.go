@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -156,8 +157,12 @@ func (a *app) runImport(ctx context.Context, file string) error {
 	}
 	return a.with(ctx, "import", false, func(c *local.Client) error {
 		stop := a.showLine(ctx, c, "")
-		done, err := c.Import(ctx, in, size)
+		file := &faultyReader{in: in}
+		done, err := c.Import(ctx, file, size)
 		stop()
+		if fault := file.fault.Load(); err != nil && fault != nil { // before what the holder makes of it
+			return &nextError{*fault, "the same with a file that p2pchat export wrote"}
+		}
 		if err != nil {
 			return importError(name, err)
 		}
@@ -173,6 +178,21 @@ func (a *app) runImport(ctx context.Context, file string) error {
 		}
 		return notWhole(name, done)
 	})
+}
+
+// faultyReader remembers why it could not be read on: a directory, say, or a bad stick.
+type faultyReader struct {
+	in    io.Reader
+	fault atomic.Pointer[error]
+}
+
+// Read implements io.Reader.
+func (f *faultyReader) Read(p []byte) (int, error) {
+	n, err := f.in.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		f.fault.Store(&err)
+	}
+	return n, err
 }
 
 // importError says what to do about a file that cannot be read at all.
@@ -226,7 +246,7 @@ func notWhole(file string, done local.Import) error {
 		if l.From != nil {
 			of = " of " + tagged(*l.From)
 		}
-		what = append(what, many(l.Events, "event")+of+" not taken: what they follow is neither here nor in it")
+		what = append(what, "something before "+many(l.Events, "event")+of+" is neither here nor in it")
 	}
 	if len(done.Waiting) > 0 && done.Damaged == 0 && !done.CutShort {
 		next = "import the file that came before it, then this one again"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -163,6 +164,7 @@ func nextSteps() []step {
 		{node.ErrAmbiguous, "p2pchat group list, and use the id"},
 		{fs.ErrPermission, "chmod or chown what is named above, or --home ANOTHER-DIR"},
 		{fs.ErrExist, "the same with a file that is not there yet"},
-		{fs.ErrNotExist, "p2pchat status, or --home ANOTHER-DIR"},
+		{fs.ErrNotExist, "the same with a file, or a directory for it, that is there"},
+		{syscall.ENOSPC, "df -h, free some space there, then the same again"},
 	}
 }

@@ -40,6 +40,7 @@ retention: p2pchat group set.`,
 		},
 	}
 	cmd.Flags().Var(&limit, "size", "keep at most this much, like 500MB, or off")
+	cmd.Flag("size").DefValue = ""
 	return cmd
 }
 

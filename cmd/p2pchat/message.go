@@ -61,6 +61,7 @@ can keep a copy, and whoever sees the sealed message sees when it expires.`,
 	cmd.Flags().Var(&wait, "wait", "then wait up to this long, and say how many of the other members have it")
 	cmd.Flag("wait").DefValue = ""
 	cmd.Flags().Var(&life, "expire", "have it disappear after this long, from 1m to 366d")
+	cmd.Flag("expire").DefValue = ""
 	return cmd
 }
 
@@ -276,6 +277,7 @@ and these where they apply:
 	f.IntVarP(&o.count, "count", "n", 0, "how many lines; 0 is all")
 	f.BoolVarP(&o.follow, "follow", "f", false, "print new lines as they arrive")
 	f.Var(&o.timeout, "timeout", "end --follow after this long")
+	f.Lookup("timeout").DefValue = ""
 	f.Uint64Var(&o.after, "after", 0, "with --follow: start after the line with this `cursor`")
 	f.BoolVar(&o.ids, "ids", false, "print the short id before each message, for remove-message and report")
 	f.BoolVar(&o.receipts, "receipts", false, "print behind your name how many of the other members have a message: [2/3]")

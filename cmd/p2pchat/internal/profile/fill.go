@@ -71,7 +71,7 @@ func WriteNew(path string, write func(io.Writer) error) error {
 	dir := filepath.Dir(path)
 	tmp, err := os.CreateTemp(dir, tempPrefix) // 0600
 	if err != nil {
-		return err
+		return unwritten(path, err)
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }() // gone already after the rename
 	b := bufio.NewWriter(tmp)
@@ -83,7 +83,7 @@ func WriteNew(path string, write func(io.Writer) error) error {
 		err = tmp.Sync()
 	}
 	if err := errors.Join(err, tmp.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return unwritten(path, err)
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: there is a file already", path)
@@ -92,4 +92,13 @@ func WriteNew(path string, write func(io.Writer) error) error {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// unwritten says that a file was not written, by its own name rather than that of the
+// one beside it.
+func unwritten(path string, err error) error {
+	if inner := new(fs.PathError); errors.As(err, &inner) && isTemp(filepath.Base(inner.Path)) {
+		err = inner.Err
+	}
+	return fmt.Errorf("write %s: %w", path, err)
 }
