@@ -382,3 +382,41 @@ func TestWhoHoldsNothingLearnsThatItLacks(t *testing.T) {
 	mia.feed(bo, [][]byte{v.Wire()}) // and asks
 	ana.await(club, 1)
 }
+
+// Who lacks much has several members send parts of it at a time.
+func TestWhoLacksMuchAsksSeveral(t *testing.T) {
+	if testing.Short() {
+		t.Skip("21,000 messages")
+	}
+	club, p := staff(t, "Bo member", "Cleo member")
+	ana, bo, cleo := p[0], p[1], p[2]
+	if err := bo.SetHistoryWindow(ctx(t), club, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for day := range 3 {
+		count += len(ana.past(club, 7000, time.Duration(24*(4-day)), fmt.Sprint("day ", day)))
+	}
+	eventually(t, "Ana and Cleo have all", func() bool { return ana.Whole(club) == cleo.Whole(club) })
+	eventually(t, "Bo is connected to both", func() bool { return len(bo.Peers()) == 2 })
+	watch, stop := context.WithCancel(ctx(t))
+	from := make(chan map[string]uint64)
+	go func() {
+		got := make(map[string]uint64)
+		for w := range bo.WatchProgress(watch, club) {
+			got[w.Peer] = max(got[w.Peer], w.Events)
+		}
+		from <- got
+	}()
+	if err := bo.SyncAll(ctx(t), club); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "Bo has all", func() bool { return bo.Whole(club) == ana.Whole(club) })
+	stop()
+	got := <-from
+	for _, q := range []*person{ana, cleo} {
+		if n := got[q.Host().ID().String()]; n < 7000 {
+			t.Errorf("%s sent %d of %d", q.cfg.Name, n, count)
+		}
+	}
+}
