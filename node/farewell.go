@@ -91,6 +91,13 @@ func (r *room) pullFormer(ctx context.Context, w *wire, dev protocol.Key) error 
 		if err != nil || f.Kind == protocol.FrameDone {
 			return cmp.Or(in.err(), err, in.drain())
 		}
+		if f.Kind != protocol.FrameEvents && f.Kind != protocol.FrameRecords { // messages follow
+			if err := in.drain(); err != nil || r.isFormer(dev) {
+				return cmp.Or(err, errOut)
+			}
+			r.n.wantSync(r, w.peer(), 0) // they are in again
+			return nil
+		}
 		var list protocol.Events
 		if f.Kind == protocol.FrameEvents && f.Decode(f.Kind, &list) == nil && r.isFormer(dev) && !ofControl(list) {
 			return errOut

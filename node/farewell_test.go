@@ -1,6 +1,8 @@
 package node_test
 
 import (
+	"bytes"
+	"log/slog"
 	"slices"
 	"testing"
 
@@ -19,13 +21,19 @@ func TestWhoWasRemovedWhileAwayIsTold(t *testing.T) {
 	}
 	link := ana.invite(club, node.InviteOptions{})
 	cleo.sleep()
+	logged := new(page)
+	ana.sleep()
+	ana.cfg.Logger = slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	ana.wake()
+	bo.reach(ana)
 	if _, err := bo.Expel(ctx(t), club, "Cleo", node.ExpelOptions{Kick: true, Reason: "no show"}); err != nil {
 		t.Fatal(err)
 	}
+	ana.knows(club, 2)
 	ana.send(club, "Cleo is out")
 	bo.await(club, 2)
 	cleo.wake()
-	cleo.meet(ana)
+	ana.meet(cleo) // who dials asks first, and Cleo answers as a member
 	eventually(t, "Cleo knows", func() bool {
 		g, err := cleo.Group(club)
 		return err == nil && g.Rank == protocol.NoRank
@@ -45,4 +53,7 @@ func TestWhoWasRemovedWhileAwayIsTold(t *testing.T) {
 		p.await(club, 3)
 	}
 	agree(t, club, 3, all...)
+	if bytes.Contains(logged.text(), []byte("not by the protocol")) {
+		t.Errorf("who did not know that they are out is taken for unruly:\n%s", logged.text())
+	}
 }
