@@ -65,6 +65,7 @@ func (n *Node) Import(ctx context.Context, in io.Reader) (ImportResult, error) {
 		if file, ok := in.(interface{ Size() int64 }); ok {
 			im.progress.expect(0, uint64(max(0, file.Size())))
 		}
+		im.losses, _ = r.log.Failures()
 		im.res.Group = r.group
 		if head.Damaged {
 			im.res.Damaged = 1
@@ -121,6 +122,7 @@ type importing struct {
 	packed []protocol.Unverified
 	bytes  int
 	last   *storage.Commit
+	losses uint64                 // of the log, before
 	chunks map[protocol.ID]wanted // rekeys by the wrap chunks that they list
 	listed int                    // of how many control events those are
 	late   map[protocol.ID]late
@@ -356,11 +358,26 @@ func (im *importing) finish(ctx context.Context) error {
 	if more := im.r.relink(); more != nil {
 		err = errors.Join(err, more.Wait(ctx))
 	}
+	if err == nil {
+		err = im.durable(ctx)
+	}
 	im.res.Damaged, im.res.CutShort = im.res.Damaged+int(im.end-im.count), !im.whole
 	im.lacks(ctx)
 	im.r.mu.Lock()
 	im.res.Locked = len(im.r.missing())
 	im.r.mu.Unlock()
+	return err
+}
+
+// durable waits for what others brought at the same time, and was known here therefore.
+func (im *importing) durable(ctx context.Context) error {
+	if err := im.r.log.Append(nil).Wait(ctx); err != nil {
+		return err
+	}
+	losses, err := im.r.log.Failures()
+	if losses == im.losses {
+		return nil
+	}
 	return err
 }
 

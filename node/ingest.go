@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -24,7 +25,21 @@ type intake struct {
 	again   bool            // that was refused as surplus, and is not any more
 	control bool            // the roster may have changed
 	gossip  bool            // gossip brought them, so that others have them as well
-	commit  *storage.Commit // nil where nothing was stored
+	commit  *storage.Commit // nil where there was nothing to store
+}
+
+// failure returns why what was admitted is not stored, as far as that is known already.
+func (in *intake) failure() error {
+	if in.commit == nil || !in.commit.Failed() {
+		return nil
+	}
+	return in.commit.Wait(context.Background())
+}
+
+// unfit says whether the log refuses an event for what it is, such as one more branch of
+// a fork than it keeps, and not because of the disk.
+func unfit(err error) bool {
+	return errors.Is(err, storage.ErrForked) || errors.Is(err, storage.ErrHoles) || errors.Is(err, storage.ErrGap)
 }
 
 // waiting is an event that waits for another.
@@ -55,7 +70,7 @@ func (r *room) storeBy(store func([]protocol.Verified) *storage.Commit, events [
 // refit makes the room's state fit the log again after a write failed: the set and
 // the memory of recent events hold what the disk does not. The caller holds mu.
 func (r *room) refit() error {
-	losses := r.log.Failures()
+	losses, _ := r.log.Failures()
 	if !r.failed && losses == r.losses {
 		return nil
 	}
@@ -81,9 +96,9 @@ func (r *room) ingest(from peer.ID, events []protocol.Verified) intake {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	in := r.takeIn(from, events)
-	if len(events) > 1 && in.commit != nil && in.commit.Failed() {
-		// The log refuses one of them, such as one more branch of a fork than it keeps,
-		// and with it all. One by one the others come in; what cites that one waits.
+	if len(events) > 1 && unfit(in.failure()) {
+		// The log refuses one of them, and with it all. One by one the others come in; what
+		// cites that one waits.
 		in = intake{known: in.known, gap: in.gap, again: in.again, control: in.control}
 		for _, v := range events {
 			one := r.takeIn(from, []protocol.Verified{v})
@@ -104,7 +119,7 @@ func (in *intake) refuse(v protocol.Verified, events []protocol.Verified, err er
 	}
 }
 
-// add sums up; the last commit stands for those before it.
+// add sums up; the last commit stands for those before it, unless one has failed.
 func (in *intake) add(o intake) {
 	in.refused += o.refused
 	in.unheard += o.unheard
@@ -113,7 +128,7 @@ func (in *intake) add(o intake) {
 	in.gap = in.gap || o.gap
 	in.again = in.again || o.again
 	in.control = in.control || o.control
-	if o.commit != nil && !o.commit.Failed() {
+	if err := o.failure(); o.commit != nil && !unfit(err) && in.failure() == nil {
 		in.commit = o.commit
 	}
 }
@@ -123,7 +138,7 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 	var in intake
 	if err := r.refit(); err != nil {
 		r.n.log.Error("events are left to a later sync", "err", err)
-		in.refused = len(events)
+		in.commit = storage.Failed(err)
 		return in
 	}
 	q := &admission{queue: slices.Clone(events), before: make(map[protocol.ID]bool), rules: r.rules()}
@@ -161,8 +176,12 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 	in.gap, in.waits = in.gap || len(q.waits) > 0, append(in.waits, q.waits...)
 	in.control, in.again = q.control, r.neededAfterAll()
 	if len(q.accepted) > 0 {
-		in.stored = len(q.accepted)
 		in.commit = r.storeBy(r.log.Receive, q.accepted)
+		if err := in.failure(); err == nil {
+			in.stored = len(q.accepted)
+		} else if unfit(err) && len(events) == 1 {
+			in.refused, in.unheard = in.refused+1, in.unheard+1
+		}
 	}
 	return in
 }

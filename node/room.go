@@ -142,8 +142,9 @@ func (n *Node) openRoom(ctx context.Context, group protocol.ID, meta roomMeta) (
 		keys: newKeys(group, n.account.Identity(meta.Tag).Root()), chunks: newChunkIndex(), records: make(map[recordSlot]protocol.VerifiedRecord),
 		names: make(map[protocol.Key]string), guests: make(map[protocol.Key]protocol.Key), buckets: make(map[string]*rate.Limiter),
 		grants: rate.NewLimiter(grantsPerSecond, grantsBurst), lobbies: make(map[protocol.ID]protocol.Secret), met: make(map[protocol.ID]bool), mending: make(map[peer.ID]bool),
-		losses: log.Failures(), kick: make(chan struct{}, 1), fetch: make(chan struct{}, 1), ask: make(chan struct{}, 1),
+		kick: make(chan struct{}, 1), fetch: make(chan struct{}, 1), ask: make(chan struct{}, 1),
 	}
+	r.losses, _ = log.Failures()
 	account := n.account
 	if !meta.Device.IsZero() {
 		account = account.On(meta.Device)

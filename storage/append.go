@@ -49,21 +49,21 @@ func (r *Room) take(events []protocol.Verified, early bool) *Commit {
 // alter queues a change, where the room is ready for one and the disk not far behind.
 func (r *Room) alter(ready func(context.Context) error, fill func(context.Context, *change) error) *Commit {
 	if err := r.store.begin(); err != nil {
-		return failed(err)
+		return Failed(err)
 	}
 	defer r.store.end()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ctx := context.Background() // what is taken is finished
 	if err := ready(ctx); err != nil {
-		return failed(err)
+		return Failed(err)
 	}
 	if r.store.queue.full() {
-		return failed(ErrBusy)
+		return Failed(ErrBusy)
 	}
 	c := r.newChange()
 	if err := fill(ctx, c); err != nil {
-		return failed(err)
+		return Failed(err)
 	}
 	return r.enqueue(c)
 }

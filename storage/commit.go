@@ -15,7 +15,8 @@ type Commit struct {
 
 func newCommit() *Commit { return &Commit{done: make(chan struct{})} }
 
-func failed(err error) *Commit {
+// Failed returns a commit of what was not even queued.
+func Failed(err error) *Commit {
 	c := newCommit()
 	c.finish(err)
 	return c

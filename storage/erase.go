@@ -38,7 +38,7 @@ func (r *Room) Erase(ids ...protocol.ID) *Commit {
 // nothing happens.
 func (r *Room) Restore(v protocol.Verified) *Commit {
 	if v.Group() != r.group {
-		return failed(fmt.Errorf("restore %s: %w", v.ID(), ErrWrongGroup))
+		return Failed(fmt.Errorf("restore %s: %w", v.ID(), ErrWrongGroup))
 	}
 	return r.inPlace(func(ctx context.Context, c *change) error {
 		e, err := c.lookup(ctx, v.ID())

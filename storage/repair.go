@@ -26,6 +26,7 @@ func (r *Room) loadLocked(ctx context.Context) error {
 	}
 	if err != nil {
 		r.broken, r.tree.lost = err, true
+		r.fallBack() // half a repair knows less than before: it would deny what is stored
 		return err
 	}
 	r.broken = nil

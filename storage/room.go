@@ -34,6 +34,7 @@ type Room struct {
 	queued  uint64            // numbers the items
 	epoch   uint64            // rises when the room fails: older items are void
 	broken  error             // why the room has to be loaded again; nil if it has not
+	failure error             // why it failed the last time
 
 	openings []uint64 // entries after the checkpoint that came before what they link to
 	marks    []mark   // when events came, by cursor, the newest maxMarks
@@ -128,11 +129,12 @@ func (r *Room) Count() uint64 {
 }
 
 // Failures rises whenever events that were appended are given up because a write
-// failed: who remembers what it appended has to look again.
-func (r *Room) Failures() uint64 {
+// failed: who remembers what it appended has to look again. With it comes why the last
+// of them did.
+func (r *Room) Failures() (uint64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.epoch
+	return r.epoch, r.failure
 }
 
 // Changed returns a channel that is closed at the next commit. Ask for it before
@@ -230,7 +232,12 @@ func (r *Room) fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.epoch++
-	r.broken = err
+	r.broken, r.failure = err, err
+	r.fallBack()
+}
+
+// fallBack is at what was committed last. The caller holds mu.
+func (r *Room) fallBack() {
 	r.overlay = make(map[string]staged)
 	r.last, r.count = r.committed.cursor, r.committed.count
 	r.chains = maps.Clone(r.durable)

@@ -441,6 +441,7 @@ func fullDisk(t *testing.T, seed uint64) {
 	set := func(v bool) { d.mu.Lock(); full = v; d.mu.Unlock() }
 	for range 4 {
 		h.write(r)
+		tip, _ := r.Tip(h.writer[0].prev.Dev, protocol.Messages)
 		set(true)
 		h.write(r)
 		stray := newDevice().at(1)
@@ -448,6 +449,9 @@ func fullDisk(t *testing.T, seed uint64) {
 		err := r.Receive([]protocol.Verified{stray}).Wait(ctx)
 		if !errors.Is(err, storage.ErrNotStored) || !errors.Is(err, syscall.ENOSPC) {
 			t.Fatalf("append: %v", err)
+		}
+		if got, _ := r.Tip(tip.Dev, tip.Chain); got.Seq < tip.Seq || tip.Seq > 0 && r.Free(tip.Dev, tip.Seq) {
+			t.Fatalf("on a full disk the chain ends at %d, free %v, not at %d", got.Seq, r.Free(tip.Dev, tip.Seq), tip.Seq)
 		}
 		if err := s.Put(ctx, "a", "b", nil); !errors.Is(err, storage.ErrNotStored) || !errors.Is(err, syscall.ENOSPC) {
 			t.Fatalf("put: %v", err)
