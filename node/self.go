@@ -144,8 +144,14 @@ func (r *room) introduce() error {
 	}
 	commit := r.append(v)
 	r.n.spawn(func(ctx context.Context) {
-		if err := r.finish(ctx, commit, v); err != nil && ctx.Err() == nil {
-			r.n.log.Warn("a new device", "err", err)
+		if err := r.finish(ctx, commit, v); err != nil {
+			if ctx.Err() == nil {
+				r.n.log.Warn("a new device", "err", err)
+			}
+			return
+		}
+		for _, p := range r.n.peers.in(r.group) { // or they answer the device that this one was
+			r.n.spawn(func(ctx context.Context) { r.n.greet(ctx, p) })
 		}
 	})
 	return nil
