@@ -34,10 +34,11 @@ func (p *parcel) send(kind protocol.FrameKind, payload any) error {
 func (r *room) bundle(ctx context.Context) ([]byte, error) {
 	p := new(parcel)
 	out := &sender{wire: p, kind: protocol.FrameEvents}
+	upTo := r.log.Cursor()
 	if err := r.packControl(out); err != nil {
 		return nil, err
 	}
-	if _, err := r.packMessages(ctx, out, 0); err != nil && !errors.Is(err, ErrTooLarge) {
+	if _, err := r.packMessages(ctx, out, 0, upTo); err != nil && !errors.Is(err, ErrTooLarge) {
 		return nil, err
 	}
 	return protocol.AppendFrame(p.out, protocol.FrameDone, struct{}{}), nil
@@ -52,10 +53,11 @@ func (r *room) packControl(out *sender) error {
 	return r.serveRecords(out, nothing)
 }
 
-// packMessages packs the messages that others are told of from a time on, the newest
-// first, and says how many there were.
-func (r *room) packMessages(ctx context.Context, out *sender, since uint64) (count int, err error) {
-	g := &giver{r: r, ctx: ctx, out: out}
+// packMessages packs the messages that others are told of from a time on and up to a
+// cursor, from before the control events were packed, the newest first. It says how many
+// there were.
+func (r *room) packMessages(ctx context.Context, out *sender, since, upTo uint64) (count int, err error) {
+	g := &giver{r: r, ctx: ctx, out: out, upTo: upTo}
 	err = g.give(reconcile.Difference{From: reconcile.Item{Time: since}, To: reconcile.Infinity()})
 	return g.given, err
 }

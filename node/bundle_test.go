@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -167,6 +168,43 @@ func TestBundlesWhereHistoryBeginsWithJoining(t *testing.T) {
 		t.Errorf("Bo reads %q", got)
 	}
 }
+
+// What is said while a file is written cites what is not in it, and so is not in it either.
+func TestAMessageDuringAnExport(t *testing.T) {
+	club, ana, bo := apartTwo(t)
+	ana.send(club, "before")
+	for i := range 6 { // control events of more than a chunk
+		rules := strings.Repeat(string(rune('a'+i)), 16<<10)
+		if _, err := ana.Set(ctx(t), club, node.Settings{Rules: &rules}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var file bytes.Buffer
+	once := false
+	_, err := ana.Export(ctx(t), club, writer(func(b []byte) (int, error) {
+		if file.Write(b); file.Len() > protocol.BundleChunk && !once {
+			once = true
+			ana.topic(club, "news")
+			ana.send(club, "during")
+		}
+		return len(b), nil
+	}), node.ExportOptions{})
+	if err != nil || !once {
+		t.Fatalf("export: %v, %d bytes", err, file.Len())
+	}
+	bo.wholly(file.Bytes())
+	if got := bo.texts(club); !slices.Equal(got, []string{"before"}) {
+		t.Errorf("Bo reads %q", got)
+	}
+	bo.wholly(ana.exports(club, node.ExportOptions{}))
+	if got := bo.texts(club); !slices.Equal(got, []string{"before", "during"}) {
+		t.Errorf("of a later file Bo reads %q", got)
+	}
+}
+
+type writer func([]byte) (int, error)
+
+func (w writer) Write(b []byte) (int, error) { return w(b) }
 
 // Whoever watches is told how far a file has come.
 func TestBundleProgress(t *testing.T) {

@@ -129,6 +129,7 @@ func (r *room) export(ctx context.Context, out *chunker, roots []protocol.Key, s
 		from = uint64(max(0, since.UnixMilli()))
 	}
 	events := &sender{wire: out, kind: protocol.FrameEvents}
+	upTo := r.log.Cursor()
 	if err := r.packControl(events); err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func (r *room) export(ctx context.Context, out *chunker, roots []protocol.Key, s
 	if err := r.packSecrets(out, roots); err != nil {
 		return err
 	}
-	count, err := r.packMessages(ctx, events, from)
+	count, err := r.packMessages(ctx, events, from, upTo)
 	out.events += count
 	return err
 }

@@ -16,6 +16,7 @@ type giver struct {
 	ctx  context.Context
 	out  *sender
 	asks protocol.Have
+	upTo uint64 // cursor of the last that is sent, for who has the control events of no later ones
 	pack protocol.Packer
 
 	untold []reconcile.Item
@@ -210,7 +211,7 @@ func (g *giver) giveSome(d reconcile.Difference) error {
 func (g *giver) send(list ...storage.Entry) error {
 	for _, e := range list {
 		v := e.Event
-		if _, hidden := slices.BinarySearchFunc(g.untold, itemOf(v), reconcile.Item.Compare); hidden || !g.asks.Asks(v.Header().HLC) {
+		if _, hidden := slices.BinarySearchFunc(g.untold, itemOf(v), reconcile.Item.Compare); hidden || !g.asks.Asks(v.Header().HLC) || g.upTo > 0 && e.Cursor > g.upTo {
 			continue
 		}
 		g.r.mu.Lock()
