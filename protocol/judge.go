@@ -66,7 +66,6 @@ func (r *Roster) CheckMessage(v Verified, log Log) (Rank, error) {
 		return NoRank, err
 	}
 	best := NoRank
-	err = fmt.Errorf("message %s: %w", v.id, ErrNotMember)
 	for _, o := range r.set.certs[h.Dev] { // in any order: the most senior right is taken
 		if !past.all.Has(o.at) {
 			continue
@@ -84,6 +83,9 @@ func (r *Roster) CheckMessage(v Verified, log Log) (Rank, error) {
 			by := r.set.nodes[fell].v
 			err = fmt.Errorf("message %s: %w", v.id, &SilencedError{By: by.id, Kind: by.Header().Kind})
 		}
+	}
+	if best == NoRank && err == nil {
+		err = fmt.Errorf("message %s: %w", v.id, ErrNotMember)
 	}
 	return best, err
 }
