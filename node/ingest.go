@@ -141,7 +141,10 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 		in.commit = storage.Failed(err)
 		return in
 	}
-	q := &admission{queue: slices.Clone(events), before: make(map[protocol.ID]bool), rules: r.rules()}
+	q := &admission{
+		queue: slices.Clip(events), accepted: make([]protocol.Verified, 0, len(events)),
+		before: make(map[protocol.ID]bool, len(events)), rules: r.rules(),
+	}
 	stamp := r.current().Stamp()
 	r.set.Prove(events, rand.Reader)
 	for {
@@ -199,16 +202,21 @@ type admission struct {
 // accept stores an event, and the messages that do not count and lead to it: its chain
 // goes on through them, so they are stored, and not shown.
 func (r *room) accept(v protocol.Verified, q *admission) {
-	for _, b := range append(r.links.back(v.Header().Prev), v) {
-		r.links.remove(b.ID())
-		r.remember(b)
-		q.accepted = append(q.accepted, q.rules.strip(b))
-		q.queue = append(q.queue, r.parked.take(b.ID())...)
-		if b.Header().Chain == protocol.Control {
-			q.control = true
-		} else {
-			q.before[b.Header().Prev] = true
-		}
+	for _, b := range r.links.back(v.Header().Prev) {
+		r.acceptOne(b, q)
+	}
+	r.acceptOne(v, q)
+}
+
+func (r *room) acceptOne(v protocol.Verified, q *admission) {
+	r.links.remove(v.ID())
+	r.remember(v)
+	q.accepted = append(q.accepted, q.rules.strip(v))
+	q.queue = append(q.queue, r.parked.take(v.ID())...)
+	if v.Header().Chain == protocol.Control {
+		q.control = true
+	} else {
+		q.before[v.Header().Prev] = true
 	}
 }
 

@@ -118,7 +118,7 @@ func (in *inflow) drain() error {
 // verify reads the frames and checks all signatures.
 func (b *batch) verify(group protocol.ID) {
 	var wires [][]byte
-	var unpacked []protocol.Unverified
+	var unpacked [][]protocol.Unverified
 	for _, f := range b.frames {
 		if f.Kind == protocol.FramePacked {
 			var packed []byte
@@ -129,7 +129,7 @@ func (b *batch) verify(group protocol.ID) {
 			if b.err = err; err != nil {
 				return
 			}
-			unpacked = append(unpacked, list...)
+			unpacked = append(unpacked, list)
 			continue
 		}
 		var list protocol.Events
@@ -149,20 +149,22 @@ func (b *batch) verify(group protocol.ID) {
 	}
 	if len(b.records) == 0 {
 		b.take(protocol.VerifyBatch(group, wires, rand.Reader))
-		b.take(protocol.VerifyUnpacked(unpacked, rand.Reader))
+		b.take(protocol.VerifyUnpacked(slices.Concat(unpacked...), rand.Reader))
 	}
 }
 
 // take keeps the events that were verified.
 func (b *batch) take(events []protocol.Verified, errs []error) {
-	for i, err := range errs {
-		switch {
-		case err == nil:
-			b.events = append(b.events, events[i])
-		case !errors.Is(err, protocol.ErrUnknownCritical): // of the future; the rest is not
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, protocol.ErrUnknownCritical) { // of the future; the rest is not
 			b.err = cmp.Or(b.err, err)
 		}
 	}
+	events = slices.DeleteFunc(events, protocol.Verified.IsZero)
+	if len(b.events) > 0 { // seldom are there events of both sorts
+		events = append(b.events, events...)
+	}
+	b.events = events
 }
 
 // run lets batches in until there are no more, or one is wrong.

@@ -438,10 +438,10 @@ func FuzzUnpack(f *testing.F) {
 		}
 		var events []Verified
 		for _, u := range got {
-			if e, err := Decode(u.d.v.Wire()); u.err == nil && (err != nil || !bytes.Equal(e.Encode(), u.d.v.Wire())) {
+			if e, err := Decode(u.v.Wire()); u.err == nil && (err != nil || !bytes.Equal(e.Encode(), u.v.Wire())) {
 				t.Fatalf("it unpacks, and does not decode: %v", err)
 			}
-			events = append(events, u.d.v)
+			events = append(events, u.v)
 		}
 		if !bytes.Equal(Pack(events), data) {
 			t.Fatal("it packs to other bytes")

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 )
 
 // Events that travel together have much in common: the device, its grant, what they
@@ -47,6 +46,9 @@ type packedDevice struct {
 	seq  uint64
 	id   ID
 }
+
+// packedUsual is about what a short message takes: room is made for as many.
+const packedUsual = 256
 
 // append appends an event as an item and takes it into account.
 func (s *packState) append(dst []byte, e *Event, id ID, wire []byte) []byte {
@@ -203,23 +205,6 @@ func Pack(events []Verified) []byte {
 	return out
 }
 
-// Unverified is an event, of a pack or decoded by itself, that is well formed and of
-// which nobody has checked yet who signed it. [VerifyUnpacked] does.
-type Unverified struct {
-	d   decoded
-	err error // it cannot be verified, as it needs a newer version
-}
-
-// ID returns the event's id, which says nothing about who made it; it is zero where
-// this version cannot read the event.
-func (u Unverified) ID() ID { return u.d.v.id }
-
-// Dev returns the device that is said to have signed.
-func (u Unverified) Dev() Key { return u.d.v.event.Header.Dev }
-
-// Whole is [Verified.Whole].
-func (u Unverified) Whole() bool { return u.d.v.Whole() }
-
 // Unpack reads the events of a pack. Like [Decode] it is strict: a pack has one form.
 // An event that only a newer version can read is among the others, and fails when it
 // is verified. Nothing that is returned refers to data.
@@ -228,6 +213,7 @@ func Unpack(group ID, data []byte) ([]Unverified, error) {
 		return nil, fmt.Errorf("a pack of %d bytes: %w: at most %d", len(data), ErrTooLarge, MaxPackSize)
 	}
 	u := unpacker{packReader: packReader{in: data}, group: group}
+	u.out = make([]Unverified, 0, min(1+len(data)/packedUsual, MaxPacked))
 	for len(u.in) > 0 {
 		if len(u.out) == MaxPacked {
 			return nil, fmt.Errorf("a pack of more than %d events: %w", MaxPacked, ErrTooLarge)
@@ -239,7 +225,7 @@ func Unpack(group ID, data []byte) ([]Unverified, error) {
 		}
 		item := before[:len(before)-len(u.in)]
 		// Writing it again takes it into account, and refuses every other form.
-		u.again = u.state.append(u.again[:0], &e.d.v.event, e.d.v.id, e.d.v.wire)
+		u.again = u.state.append(u.again[:0], &e.v.event, e.v.id, e.v.wire)
 		if !bytes.Equal(u.again, item) {
 			return nil, fmt.Errorf("event %d of a pack: %w", len(u.out)+1, malformed("it is not packed as it has to be"))
 		}
@@ -264,11 +250,11 @@ func (u *unpacker) item() (Unverified, error) {
 		if u.short {
 			return Unverified{}, malformed("it ends early")
 		}
-		d, err := decodeFor(u.group, wire)
+		e, err := DecodeFor(u.group, wire)
 		if errors.Is(err, ErrUnknownCritical) {
-			return Unverified{decoded{v: Verified{wire: wire}}, err}, nil
+			return Unverified{v: Verified{wire: wire}, err: err}, nil
 		}
-		return Unverified{d: d}, err
+		return e, err
 	}
 	e := u.message(lead)
 	if u.short {
@@ -292,7 +278,7 @@ func (u *unpacker) claim(e Event) (Unverified, error) {
 		e.Header.BodyHash = sha256.Sum256(e.Body)
 	}
 	pre := e.preimage(u.group)
-	return Unverified{d: decoded{Verified{event: e, id: sha256.Sum256(pre), group: u.group, wire: wire}, pre}}, nil
+	return Unverified{v: Verified{event: e, id: sha256.Sum256(pre), group: u.group, wire: wire}, pre: pre}, nil
 }
 
 // message reads a message behind the number of its device.
@@ -344,17 +330,6 @@ func (u *unpacker) message(lead uint64) Event {
 	}
 	e.Header = h
 	return e
-}
-
-// VerifyUnpacked checks who signed the events of one or more packs, in batches, which
-// cost a third of each alone. The results are in the order of events; where an error
-// is not nil its event is zero.
-func VerifyUnpacked(events []Unverified, random io.Reader) ([]Verified, []error) {
-	list, errs := make([]decoded, len(events)), make([]error, len(events))
-	for i := range events {
-		list[i], errs[i] = events[i].d, events[i].err
-	}
-	return verifyDecoded(list, errs, random)
 }
 
 // packReader reads a pack. Past its end it reads zeros, and says so.

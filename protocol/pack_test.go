@@ -76,10 +76,10 @@ func TestWhatIsPackedUnpacks(t *testing.T) {
 		}
 		clear(pack) // nothing may refer to it
 		for i, v := range events {
-			if got[i].ID() != v.ID() || !bytes.Equal(got[i].d.v.Wire(), v.Wire()) {
+			if got[i].ID() != v.ID() || !bytes.Equal(got[i].v.Wire(), v.Wire()) {
 				t.Fatalf("event %d has become another", i)
 			}
-			if e := got[i].d.v.Event(); !bytes.Equal(e.Encode(), v.Wire()) {
+			if e := got[i].v.Event(); !bytes.Equal(e.Encode(), v.Wire()) {
 				t.Fatalf("event %d has other fields", i)
 			}
 		}

@@ -59,82 +59,89 @@ func (v Verified) Erased() Verified {
 // IsZero says whether v is no event at all.
 func (v Verified) IsZero() bool { return v.id.IsZero() }
 
-// decoded is an event on its way to being Verified.
-type decoded struct {
-	v   Verified
-	pre []byte
+// Unverified is an event, of a pack or decoded by itself, that is well formed and of
+// which nobody has checked yet who signed it. [VerifyUnpacked] does.
+type Unverified struct {
+	v   Verified // once it is
+	pre []byte   // what is signed
+	err error    // it cannot be verified
 }
 
-func decodeFor(group ID, wire []byte) (decoded, error) {
-	e, err := Decode(wire)
-	if err != nil {
-		return decoded{}, err
-	}
-	pre := e.preimage(group)
-	id := ID(sha256.Sum256(pre))
-	if e.Header.Kind == KindGenesis && id != group {
-		return decoded{}, fmt.Errorf("event %s: %w: the genesis of another group", id, ErrInvalid)
-	}
-	return decoded{Verified{event: e, id: id, group: group, wire: wire}, pre}, nil
-}
+// ID returns the event's id, which says nothing about who made it; it is zero where
+// this version cannot read the event.
+func (u Unverified) ID() ID { return u.v.id }
+
+// Dev returns the device that is said to have signed.
+func (u Unverified) Dev() Key { return u.v.event.Header.Dev }
+
+// Whole is [Verified.Whole].
+func (u Unverified) Whole() bool { return u.v.Whole() }
 
 // DecodeFor decodes an event of a group, for who wants to know whose it is before the
 // signature is paid for.
 func DecodeFor(group ID, wire []byte) (Unverified, error) {
-	d, err := decodeFor(group, wire)
-	return Unverified{d: d}, err
+	e, err := Decode(wire)
+	if err != nil {
+		return Unverified{err: err}, err
+	}
+	pre := e.preimage(group)
+	id := ID(sha256.Sum256(pre))
+	if e.Header.Kind == KindGenesis && id != group {
+		err := fmt.Errorf("event %s: %w: the genesis of another group", id, ErrInvalid)
+		return Unverified{err: err}, err
+	}
+	return Unverified{v: Verified{event: e, id: id, group: group, wire: wire}, pre: pre}, nil
 }
 
 // Verify decodes an event of a group and checks its signature.
 func Verify(group ID, wire []byte) (Verified, error) {
-	d, err := decodeFor(group, wire)
+	u, err := DecodeFor(group, wire)
 	if err != nil {
 		return Verified{}, err
 	}
-	return d.verify()
+	return u.verify()
 }
 
-func (d decoded) verify() (Verified, error) {
-	if !verifySig(d.v.event.Header.Dev, d.pre, d.v.event.Sig) {
-		return Verified{}, fmt.Errorf("event %s: %w: changed on the way, or made for another group", d.v.id, ErrBadSignature)
+func (u *Unverified) verify() (Verified, error) {
+	if !verifySig(u.v.event.Header.Dev, u.pre, u.v.event.Sig) {
+		return Verified{}, fmt.Errorf("event %s: %w: changed on the way, or made for another group", u.v.id, ErrBadSignature)
 	}
-	return d.v, nil
+	return u.v, nil
 }
 
 // VerifyBatch is Verify for many events at about a third of the cost of each. The
 // results are in the order of wires; where an error is not nil its event is zero.
 func VerifyBatch(group ID, wires [][]byte, random io.Reader) ([]Verified, []error) {
-	list, errs := make([]decoded, len(wires)), make([]error, len(wires))
+	list := make([]Unverified, len(wires))
 	for i, wire := range wires {
-		list[i], errs[i] = decodeFor(group, wire)
+		list[i], _ = DecodeFor(group, wire) // which keeps the error
 	}
-	return verifyDecoded(list, errs, random)
+	return VerifyUnpacked(list, random)
 }
 
-// verifyDecoded checks the signatures of those without an error.
-func verifyDecoded(list []decoded, errs []error, random io.Reader) ([]Verified, []error) {
-	out := make([]Verified, len(list))
-	if len(list) == 1 && errs[0] == nil { // cheaper than a batch of one
+// VerifyUnpacked checks who signed the events of one or more packs, in batches, which
+// cost a third of each alone. The results are in the order of events; where an error
+// is not nil its event is zero.
+func VerifyUnpacked(list []Unverified, random io.Reader) ([]Verified, []error) {
+	out, errs := make([]Verified, len(list)), make([]error, len(list))
+	if len(list) == 1 && list[0].err == nil { // cheaper than a batch of one
 		out[0], errs[0] = list[0].verify()
 		return out, errs
 	}
 	batch := newSigBatch(len(list))
 	at := make([]int, 0, len(list))
 	for i := range list {
-		if errs[i] != nil {
-			continue
+		u := &list[i]
+		if errs[i] = u.err; u.err == nil {
+			at = append(at, i)
+			batch.add(u.v.event.Header.Dev, u.pre, u.v.event.Sig)
 		}
-		out[i] = list[i].v
-		at = append(at, i)
-		batch.add(out[i].event.Header.Dev, list[i].pre, out[i].event.Sig)
-	}
-	if len(at) == 0 {
-		return out, errs
 	}
 	for j, ok := range batch.verify(random) {
-		if i := at[j]; !ok {
-			errs[i] = fmt.Errorf("event %s: %w", out[i].id, ErrBadSignature)
-			out[i] = Verified{}
+		if i := at[j]; ok {
+			out[i] = list[i].v
+		} else {
+			errs[i] = fmt.Errorf("event %s: %w", list[i].v.id, ErrBadSignature)
 		}
 	}
 	return out, errs
@@ -145,8 +152,8 @@ func verifyDecoded(list []decoded, errs []error, random io.Reader) ([]Verified, 
 func Stored(group ID, wire []byte) (Verified, error) {
 	e, ok := decodePlain(wire)
 	if !ok {
-		d, err := decodeFor(group, wire)
-		return d.v, err
+		u, err := DecodeFor(group, wire)
+		return u.v, err
 	}
 	if e.Body != nil {
 		e.Header.BodyHash = sha256.Sum256(e.Body)

@@ -72,6 +72,9 @@ type page struct {
 	damage  error
 }
 
+// newPage returns one with room for n entries.
+func newPage(n uint64) page { return page{entries: make([]Entry, 0, n)} }
+
 func (p *page) add(e Entry, err error) error {
 	switch {
 	case err == nil:
@@ -115,12 +118,12 @@ func (r *Room) After(ctx context.Context, cursor uint64, n int) ([]Entry, error)
 		return nil, err
 	}
 	defer r.store.end()
-	var p page
 	end := r.Cursor()
 	n = min(n, MaxPage)
 	if n <= 0 || cursor >= end {
 		return nil, nil
 	}
+	p := newPage(min(uint64(n), end-cursor))
 	if n <= maxGets || end-cursor <= maxGets {
 		for tries := 0; cursor < end && len(p.entries) < n && tries < 2*maxGets; tries++ {
 			cursor++

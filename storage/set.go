@@ -61,7 +61,7 @@ func (r *Room) entries(ctx context.Context, cursors []uint64) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	var p page
+	p := newPage(uint64(len(cursors)))
 	for _, c := range cursors {
 		if err := p.add(read(c)); err != nil {
 			return nil, err
