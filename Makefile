@@ -8,10 +8,10 @@ SEEDS    ?= 1000000
 SCHEDULES ?= 100000
 tool     := go tool -modfile=tools/go.mod
 
-.PHONY: help build test race lint fmt fuzz bench benchsim parts netns sim simkeys simsync simnodes kills mutants ci
+.PHONY: help build test race lint fmt fuzz bench bench-fixture benchsim parts netns sim simkeys simsync simnodes kills mutants ci
 
 help: ## what there is (this)
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
 
 build: ## the program, as ./p2pchat
 	CGO_ENABLED=0 go build -trimpath ./cmd/p2pchat
@@ -33,11 +33,14 @@ fmt: ## format the code
 fuzz: ## each fuzz function for FUZZTIME (30s)
 	FUZZTIME=$(FUZZTIME) .ci/run fuzz
 
-bench: ## the table of docs/benchmarks.md, beside plain GossipSub: 6 minutes
+bench: ## the table of docs/benchmarks.md, beside plain GossipSub: 10 minutes
 	go test -run '^$$' -bench '^BenchmarkGoals$$' -benchtime 1x -timeout 2h ./node
 
+bench-fixture: ## the history that bench reads, made once: P2PCHAT_BENCH_MESSAGES (100,000), kept in P2PCHAT_BENCH_FIXTURE (the user's cache)
+	go test -run '^$$' -bench '^BenchmarkFixture$$' -benchtime 1x -timeout 2h ./node
+
 parts: ## benchmarks of the parts, or those that match BENCH
-	go test -run '^$$' -bench '$(BENCH)' -skip '^BenchmarkGoals$$' -benchmem ./...
+	go test -run '^$$' -bench '$(BENCH)' -skip '^Benchmark(Goals|Fixture|CatchUp|Idle)$$' -benchmem ./...
 
 netns: ## tests between network namespaces (needs root, iproute2, nftables)
 	CI=true go test -count=1 -v -run '^TestNetns' ./...

@@ -37,8 +37,8 @@ func benchFull(b *testing.B, t *table, s system, size int) {
 		if got <= t.cell[label("")][s.name] {
 			continue
 		}
-		t.set(b, s.name, label(""), got, "messages/s")
 		c.costs(t, s, func(what string) string { return label(", " + what) }, use, heard)
+		t.set(b, s.name, label(""), got, "messages/s")
 	}
 }
 
@@ -71,9 +71,9 @@ func benchLive(b *testing.B, t *table, s system, size int) {
 	use := c.meter.read().since(start)
 	samples := slices.Concat(r.samples...)
 	slices.Sort(samples)
+	c.costs(t, s, func(what string) string { return label(", " + what) }, use, r.heard.Load())
 	t.set(b, s.name, label(" p50"), quantile(samples, 0.50), "ms")
 	t.set(b, s.name, label(" p99"), quantile(samples, 0.99), "ms")
-	c.costs(t, s, func(what string) string { return label(", " + what) }, use, r.heard.Load())
 }
 
 // full keeps a number of messages under way for a while and returns how many a

@@ -28,6 +28,7 @@ import (
 // that arrive, first ones and duplicates.
 type meter struct {
 	wire, gossip, copies atomic.Int64
+	turns                atomic.Int64 // answers that were waited for, in syncs that others asked for
 }
 
 // reading is a meter at a moment, with the process's CPU time.
@@ -121,6 +122,9 @@ type meteredHost struct {
 }
 
 func (h meteredHost) watched(id libprotocol.ID, f libnetwork.StreamHandler) libnetwork.StreamHandler {
+	if string(id) == "/p2pchat/sync/1" {
+		return func(s libnetwork.Stream) { f(&turnStream{Stream: s, meter: h.meter}) }
+	}
 	if string(id) != "/p2pchat/gossip/1" && !strings.HasPrefix(string(id), "/meshsub/") && !strings.HasPrefix(string(id), "/floodsub/") {
 		return f
 	}
@@ -175,4 +179,24 @@ func messagesIn(rpc []byte) (count int64) {
 		rpc = rpc[n+m+int(size):]
 	}
 	return count
+}
+
+// turnStream counts how often what is read answers what was written.
+type turnStream struct {
+	libnetwork.Stream
+	meter *meter
+	wrote atomic.Bool
+}
+
+func (s *turnStream) Read(b []byte) (int, error) {
+	n, err := s.Stream.Read(b)
+	if n > 0 && s.wrote.Swap(false) {
+		s.meter.turns.Add(1)
+	}
+	return n, err
+}
+
+func (s *turnStream) Write(b []byte) (int, error) {
+	s.wrote.Store(true)
+	return s.Stream.Write(b)
 }

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
@@ -31,19 +33,34 @@ import (
 	"github.com/p2pchat/p2pchat/protocol"
 )
 
-// benchProfile fills a profile and measures it: how fast it is written, its size,
-// how soon a node is ready with it and what it needs at rest, how soon the newest
-// lines are read, and how long another takes to fetch it all.
+// benchProfile measures profiles with a history: how fast they are written to, their
+// size, how soon a node is ready with one and what it needs at rest, how soon the newest
+// lines are read, and how long others take to fetch what they lack.
 func benchProfile(b *testing.B, t *table) {
-	dir, count := b.TempDir(), benchHistory()
-	size := strconv.Itoa(count)
-	t.set(b, p2pchat, "one fsync of this disk", oneSync(b), "ms")
-	club := fillProfile(b, t, dir, count)
-	t.set(b, p2pchat, "disk a message of "+size, float64(diskBytes(b, dir))/float64(count), "bytes")
-	benchIdle(b, t, dir, size)
-	benchNewest(b, t, dir, club, size)
-	t.set(b, p2pchat, "disk a message of "+size+", compacted", float64(compacted(b, dir))/float64(count), "bytes")
-	benchCatchUp(b, t, dir, club, count)
+	f := benchFixture(b, benchHistory())
+	t.began = readBusy() // making it is not what is measured
+	size := strconv.Itoa(f.count)
+	part := func(name string, run func(b *testing.B)) { t.run(b, name, run) }
+	part("sends", func(b *testing.B) {
+		t.set(b, p2pchat, "one fsync of this disk", oneSync(b), "ms")
+		n, end := mustAlone(b, f.profile(b, "ana"))
+		defer end()
+		benchSends(b, t, n, f.club, 1, 2000)
+		benchSends(b, t, n, f.club, 64, 40_000)
+	})
+	part("disk", func(b *testing.B) {
+		dir := f.profile(b, "ana")
+		t.set(b, p2pchat, "disk a message of "+size, float64(diskBytes(b, dir))/float64(f.count), "bytes")
+		t.set(b, p2pchat, "disk a message of "+size+", compacted", float64(compacted(b, dir))/float64(f.count), "bytes")
+	})
+	part("start", func(b *testing.B) { benchIdle(b, t, f.profile(b, "ana"), size) })
+	part("first", func(b *testing.B) { benchFirst(b, t, &f) })
+	part("newest", func(b *testing.B) { benchNewest(b, t, f.profile(b, "ana"), f.club, size) })
+	part("catch-up/p2pchat", func(b *testing.B) { benchCatchUp(b, t, f.profile(b, "ana"), f.club, f.count) })
+	part("catch-up/stream", func(b *testing.B) { benchStream(b, t, f.profile(b, "ana"), f.club, f.count) })
+	for _, which := range []string{"newest", "scattered"} {
+		part("resync/"+which, func(b *testing.B) { benchResync(b, t, &f, which) })
+	}
 }
 
 // aloneNode runs a node on a profile that meets nobody by itself.
@@ -72,20 +89,6 @@ func mustAlone(b *testing.B, dir string) (*node.Node, func()) {
 	return n, end
 }
 
-// fillProfile writes a history, and measures that: sealed, signed and durable.
-func fillProfile(b *testing.B, t *table, dir string, count int) protocol.ID {
-	n, end := mustAlone(b, dir)
-	defer end()
-	club, err := n.CreateGroup(b.Context(), "club")
-	if err != nil {
-		b.Fatal(err)
-	}
-	one := min(count/10, 2000)
-	benchSends(b, t, n, club, 1, one)
-	benchSends(b, t, n, club, 64, count-one)
-	return club
-}
-
 // benchSends has some writers say a number of messages: sealed, signed and on disk.
 func benchSends(b *testing.B, t *table, n *node.Node, club protocol.ID, writers, count int) {
 	var m meter
@@ -94,7 +97,7 @@ func benchSends(b *testing.B, t *table, n *node.Node, club protocol.ID, writers,
 	for w := range writers {
 		all.Go(func() {
 			for i := w; i < count; i += writers {
-				if _, err := n.Send(b.Context(), club, (fmt.Sprintf("%09d ", i) + filler)[:payload]); err != nil {
+				if _, err := n.Send(b.Context(), club, line(i)); err != nil {
 					b.Error(err)
 					return
 				}
@@ -103,7 +106,7 @@ func benchSends(b *testing.B, t *table, n *node.Node, club protocol.ID, writers,
 	}
 	all.Wait()
 	took, use := time.Since(began), m.read().since(start)
-	what := fmt.Sprintf("durable sends, %d writers", writers)
+	what := fmt.Sprintf("durable sends, %d at once", writers)
 	t.set(b, p2pchat, what, float64(count)/took.Seconds(), "messages/s")
 	t.set(b, p2pchat, what+", CPU a message", use.each(use.cpu.Seconds()*1e6, int64(count)), "µs")
 }
@@ -280,6 +283,87 @@ func idle(b *testing.B, part string) (out [4]float64) {
 	return out
 }
 
+// meetEnv tells BenchmarkIdle whom to connect with: it hears one message and ends.
+const meetEnv = "P2PCHAT_BENCH_MEET"
+
+// benchFirst starts processes that connect with a node which talks all the time, and times
+// the first message that each shows.
+func benchFirst(b *testing.B, t *table, f *fixture) {
+	ana, c := f.profile(b, "ana"), &crowd{B: b}
+	talk := func(part string, other host.Host, say func(text string) error) float64 {
+		stop, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				case <-time.After(5 * time.Millisecond):
+				}
+				if err := say(line(i)); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		}()
+		var took []float64
+		for range 5 {
+			took = append(took, firstHeard(b, part, fmt.Sprintf("%s/p2p/%s", other.Addrs()[0], other.ID())))
+		}
+		close(stop)
+		<-done
+		return median(took)
+	}
+	what := fmt.Sprintf("start of a process to first message heard, %d held", f.count)
+	bo, end := someone(b, &c.meter, "Bo", f.profile(b, "bo"), nil)
+	t.set(b, p2pchat, what, talk(ana, bo.Host(), func(text string) error {
+		_, err := bo.Send(b.Context(), f.club, text)
+		return err
+	}), "ms")
+	end()
+	h := newBenchHost(b, &c.meter)
+	ps, err := pubsub.NewGossipSub(b.Context(), h)
+	if err != nil {
+		b.Fatal(err)
+	}
+	topic, err := ps.Join("club")
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := topic.Subscribe(); err != nil {
+		b.Fatal(err)
+	}
+	t.set(b, gossipsub, what, talk("plain", h, func(text string) error { return topic.Publish(b.Context(), []byte(text)) }), "ms")
+}
+
+func firstHeard(b *testing.B, part, addr string) float64 {
+	b.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.CommandContext(b.Context(), self, "-test.run=^$", "-test.bench=^BenchmarkIdle$", "-test.benchtime=1x")
+	cmd.Env = append(os.Environ(), idleEnv+"="+part, meetEnv+"="+addr)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	var took float64
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		if lines.Text() == "heard" {
+			took = milli(time.Since(began))
+		}
+	}
+	if err := cmd.Wait(); err != nil || took == 0 {
+		b.Fatal("the process that meets another: ", err)
+	}
+	return took
+}
+
 // BenchmarkIdle is the process that idle starts; by itself it does nothing.
 func BenchmarkIdle(b *testing.B) {
 	part := os.Getenv(idleEnv)
@@ -287,11 +371,18 @@ func BenchmarkIdle(b *testing.B) {
 		b.Skip("a part of BenchmarkGoals")
 	}
 	began := time.Now()
-	end, err := startIdle(b.Context(), part)
+	who, end, err := startIdle(b.Context(), part)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer end()
+	if addr := os.Getenv(meetEnv); addr != "" {
+		if err := who.hearFrom(b.Context(), addr); err != nil {
+			b.Fatal(err)
+		}
+		fmt.Printf("\nheard\n")
+		return
+	}
 	fmt.Printf("\nready %f\n", milli(time.Since(began)))
 	time.Sleep(2 * time.Second) // what starting left behind
 	runtime.GC()
@@ -300,28 +391,67 @@ func BenchmarkIdle(b *testing.B) {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-func startIdle(ctx context.Context, part string) (end func(), err error) {
+// idler is what such a process runs: a node, or a host with a topic.
+type idler struct {
+	host host.Host
+	node *node.Node
+	sub  *pubsub.Subscription
+}
+
+// hearFrom connects with somebody and waits for a message.
+func (i idler) hearFrom(ctx context.Context, addr string) error {
+	info, err := peer.AddrInfoFromString(addr)
+	if err != nil {
+		return err
+	}
+	if i.node == nil {
+		if err := i.host.Connect(ctx, *info); err != nil {
+			return err
+		}
+		_, err := i.sub.Next(ctx)
+		return err
+	}
+	club := i.node.Groups()[0].ID
+	_, cursor, err := i.node.Last(ctx, club, 1)
+	if err != nil {
+		return err
+	}
+	if err := i.host.Connect(ctx, *info); err != nil {
+		return err
+	}
+	for m, err := range i.node.Follow(ctx, club, cursor) {
+		if err != nil || m.Kind == "text" {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func startIdle(ctx context.Context, part string) (who idler, end func(), err error) {
 	if part != "plain" {
-		_, end, err = aloneNode(part)
-		return end, err
+		n, end, err := aloneNode(part)
+		if err != nil {
+			return who, nil, err
+		}
+		return idler{host: n.Host(), node: n}, end, nil
 	}
 	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"),
 		libp2p.Security(noise.ID, noise.New), libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()),
 		libp2p.Transport(libp2pquic.NewTransport), libp2p.DisableRelay(), libp2p.DisableMetrics())
 	if err != nil {
-		return nil, err
+		return who, nil, err
 	}
 	end = func() { _ = h.Close() }
 	ps, err := pubsub.NewGossipSub(ctx, h)
 	if err != nil {
-		return end, err
+		return who, end, err
 	}
 	topic, err := ps.Join("club")
 	if err != nil {
-		return end, err
+		return who, end, err
 	}
-	_, err = topic.Subscribe()
-	return end, err
+	sub, err := topic.Subscribe()
+	return idler{host: h, sub: sub}, end, err
 }
 
 // statusMB reads a line of /proc/self/status in megabytes.

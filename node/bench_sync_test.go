@@ -24,29 +24,12 @@ import (
 //
 //	go test ./node -run '^$' -bench CatchUp -benchtime 1x
 //
-// P2PCHAT_BENCH_MESSAGES says how many messages, P2PCHAT_BENCH_PROFILE names a directory in
-// which the history is kept for the next run.
+// P2PCHAT_BENCH_MESSAGES says how many messages.
 func BenchmarkCatchUp(b *testing.B) {
+	f := benchFixture(b, benchHistory())
 	t := &table{began: readBusy()}
-	count, dir := benchHistory(), os.Getenv("P2PCHAT_BENCH_PROFILE")
-	if dir == "" {
-		dir = b.TempDir()
-	}
-	var club protocol.ID
-	if name, err := os.ReadFile(dir + ".group"); err == nil {
-		copied := b.TempDir()
-		if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
-			b.Fatal(err)
-		}
-		dir, club = copied, protocol.ID(name)
-	} else {
-		club = fillProfile(b, t, dir, count)
-		if err := os.WriteFile(dir+".group", club[:], 0o600); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.Run("stream", func(b *testing.B) { benchStream(b, t, dir, club, count) })
-	b.Run("sync", func(b *testing.B) { benchCatchUp(b, t, dir, club, count) })
+	b.Run("stream", func(b *testing.B) { benchStream(b, t, f.profile(b, "ana"), f.club, f.count) })
+	b.Run("sync", func(b *testing.B) { benchCatchUp(b, t, f.profile(b, "ana"), f.club, f.count) })
 	t.print(os.Stdout)
 }
 
@@ -83,9 +66,9 @@ func benchStream(b *testing.B, t *table, dir string, club protocol.ID, count int
 	}
 	took, use := time.Since(began), c.meter.read().since(start)
 	what := fmt.Sprintf("catch-up of %d by a newcomer", count)
-	t.set(b, "bare stream", what, took.Seconds(), "s")
-	t.set(b, "bare stream", what+", CPU a message", use.each(use.cpu.Seconds()*1e6, int64(count)), "µs")
-	t.set(b, "bare stream", what+", wire a message", use.each(float64(use.wire), int64(count)), "bytes")
+	t.set(b, bareStream, what, took.Seconds(), "s")
+	t.set(b, bareStream, what+", CPU a message", use.each(use.cpu.Seconds()*1e6, int64(count)), "µs")
+	t.set(b, bareStream, what+", wire a message", use.each(float64(use.wire), int64(count)), "bytes")
 }
 
 func verifyStream(s network.Stream, club protocol.ID, count int) error {

@@ -33,7 +33,7 @@ func benchCrowds() (out []int) {
 		}
 	}
 	if len(out) == 0 {
-		return []int{2, 8}
+		return []int{2, 8, 32}
 	}
 	return out
 }
@@ -65,6 +65,6 @@ func BenchmarkGoals(b *testing.B) {
 		t.run(b, "rate=none", func(b *testing.B) { benchBurst(b, t, ours(-1), "burst, no gossip rate") })
 		t.run(b, "gossipsub", func(b *testing.B) { benchBurst(b, t, plain(), "burst of 5,000 at 8") })
 	})
-	t.run(b, "profile", func(b *testing.B) { benchProfile(b, t) })
+	b.Run("profile", func(b *testing.B) { benchProfile(b, t) })
 	t.print(os.Stdout)
 }

@@ -53,3 +53,9 @@ func (n *Node) SayRetraction(ctx context.Context, group, id protocol.ID) error {
 	_, err := r.tell(ctx, words{kind: protocol.KindRetract, to: id})
 	return err
 }
+
+// MessageSet shows the set of a group's messages, as it is compared.
+func (n *Node) MessageSet(ctx context.Context, group protocol.ID, visit func(reconcile.Set) error) error {
+	r, _ := n.room(group)
+	return r.log.Messages(ctx, visit)
+}
