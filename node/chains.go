@@ -186,7 +186,7 @@ func (r *room) refusal(err error) error {
 	}
 	switch {
 	case s.Kind == protocol.KindMute:
-		return fmt.Errorf("%w: you are muted%s: %w", ErrNotAllowed, by, s)
+		return fmt.Errorf("%w: you are muted%s", ErrNotAllowed, by)
 	case s.Kind == protocol.KindSetting && s.Wait > 0:
 		wait := (time.Duration(s.Wait) * time.Millisecond).Round(100 * time.Millisecond)
 		return fmt.Errorf("%w: slow mode%s: wait %v", ErrNotAllowed, by, max(wait, 100*time.Millisecond))

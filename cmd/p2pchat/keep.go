@@ -76,7 +76,7 @@ func (s *size) Set(text string) error {
 		if !ok {
 			continue
 		}
-		n, err := strconv.ParseUint(number, 10, 64)
+		n, err := strconv.ParseUint(strings.TrimSpace(number), 10, 64)
 		switch {
 		case err != nil || n > math.MaxInt64/u.bytes:
 		case n*u.bytes < sizeLeast:

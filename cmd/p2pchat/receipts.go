@@ -83,6 +83,9 @@ func receiptsText(r local.Receipts) string {
 }
 
 func storedText(r local.Receipts) string {
+	if r.Of == 0 {
+		return "nobody else is in the group"
+	}
 	return fmt.Sprintf("stored by %d of %s", r.Stored, count(r.Of, "other member", "other members"))
 }
 

@@ -55,6 +55,10 @@ senior has restricted stays so until somebody as senior loosens it.
 						return err
 					}
 				}
+				if len(acts) == 0 {
+					a.note("nothing to set: it is so already")
+					return nil
+				}
 				a.passOn(ctx, c, g)
 				return nil
 			})
@@ -137,7 +141,10 @@ func parseSlow(value string) (*int64, error) {
 		return &seconds, nil
 	}
 	d, err := parseSpan(value)
-	if err == nil && d%time.Second != 0 {
+	if err != nil {
+		return &seconds, fmt.Errorf("%w, or off", err)
+	}
+	if d%time.Second != 0 {
 		err = fmt.Errorf("%q is not in whole seconds", value)
 	}
 	seconds = int64(d / time.Second)

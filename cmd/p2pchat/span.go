@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
 )
 
 // span is a flag that takes a length of time: as Go writes it, or in whole days or
@@ -29,21 +31,8 @@ func (s *span) Set(text string) error {
 // Type implements pflag.Value: what help shows for the value.
 func (s *span) Type() string { return "time" }
 
-// String implements pflag.Value: as people write it, 7d or 1m.
-func (s *span) String() string {
-	d := time.Duration(*s)
-	if d > 0 && d%day == 0 {
-		return strconv.FormatInt(int64(d/day), 10) + "d"
-	}
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
-}
+// String implements pflag.Value.
+func (s *span) String() string { return local.SpanText(time.Duration(*s)) }
 
 // parseSpan reads a length of time, which is more than nothing.
 func parseSpan(s string) (time.Duration, error) {

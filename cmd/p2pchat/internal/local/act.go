@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/p2pchat/p2pchat/node"
@@ -64,7 +65,7 @@ func settingText(number uint16, value uint64) (name, text string) {
 	case protocol.SettingAnnounce:
 		return "announcement", map[bool]string{true: "on", false: "off"}[value != 0]
 	case protocol.SettingSlowMode:
-		return "slow-mode", slowText(time.Duration(min(value, maxSlow)) * time.Second)
+		return "slow-mode", spanOrOff(value)
 	case protocol.SettingAdmission:
 		return "admission", map[uint64]string{
 			protocol.AdmissionInvite: "invite", protocol.AdmissionApprove: "approve", protocol.AdmissionOpen: "open",
@@ -74,28 +75,33 @@ func settingText(number uint16, value uint64) (name, text string) {
 			uint64(protocol.HistoryAll): "all", uint64(protocol.HistorySinceJoin): "since-join",
 		}[value]
 	case protocol.SettingRetention:
-		return "retention", retentionText(value)
+		return "retention", spanOrOff(value)
 	}
 	return "setting " + strconv.Itoa(int(number)), strconv.FormatUint(value, 10)
 }
 
-// maxSlow is more seconds than anybody waits, and few enough for a time.Duration.
-const maxSlow = 1 << 32
-
-func slowText(d time.Duration) string {
-	if d == 0 {
+// spanOrOff is a setting in seconds as group set takes it.
+func spanOrOff(seconds uint64) string {
+	if seconds == 0 {
 		return "off"
 	}
-	return d.String()
+	return SpanText(time.Duration(min(seconds, maxSpan)) * time.Second)
 }
 
-// retentionText is in whole days where that is what it is.
-func retentionText(seconds uint64) string {
-	const day = 24 * 60 * 60
-	if seconds != 0 && seconds%day == 0 {
-		return strconv.FormatUint(seconds/day, 10) + "d"
+// SpanText is a length of time as people write it: 7d or 1m.
+func SpanText(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d > 0 && d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
 	}
-	return slowText(time.Duration(min(seconds, maxRetention)) * time.Second)
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 // Deed asks to do something to a group, to one of its people or to an event.

@@ -44,14 +44,14 @@ func (s Settings) node() node.Settings {
 		out.SlowMode = &pause
 	}
 	if s.Retention != nil {
-		d := time.Duration(min(max(*s.Retention, -1), maxRetention)) * time.Second
+		d := time.Duration(min(max(*s.Retention, -1), maxSpan)) * time.Second
 		out.Retention = &d
 	}
 	return out
 }
 
-// maxRetention is more seconds than may be set, and few enough for a time.Duration.
-const maxRetention = 1 << 33
+// maxSpan is more seconds than may be set, and few enough for a time.Duration.
+const maxSpan = 1 << 33
 
 // NewSettings asks to change settings.
 type NewSettings struct {
