@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
@@ -208,10 +209,8 @@ func (d *discovery) lost(p peer.ID) {
 func (d *discovery) redial(ctx context.Context) {
 	tick := time.NewTicker(dialEvery)
 	defer tick.Stop()
-	for {
-		for _, p := range d.away() {
-			d.dial(p, "known")
-		}
+	for n := 0; ; n++ {
+		d.dialAway(n%dialAfresh == 0)
 		for _, info := range d.neighbours() {
 			d.found(info, "mdns")
 		}
@@ -220,6 +219,19 @@ func (d *discovery) redial(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// dialAway dials remembered members that are away. Afresh, it forgets how often that was
+// in vain: the swarm waits longer from one to the next, up to five minutes, on both sides,
+// and so long would two sit side by side on a network that is back.
+func (d *discovery) dialAway(afresh bool) {
+	s, ok := d.n.host.Network().(*swarm.Swarm)
+	for _, p := range d.away() {
+		if afresh && ok {
+			s.Backoff().Clear(p)
+		}
+		d.dial(p, "known")
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/p2pchat/p2pchat/protocol"
 )
 
@@ -373,4 +375,15 @@ func (n *Node) Vouch(group protocol.ID, c protocol.Cert) {
 func (n *Node) IsMember(group protocol.ID, dev protocol.Key) bool {
 	r, _ := n.room(group)
 	return r.isMember(dev)
+}
+
+// DialAway dials members that are away, as is done now and then.
+func (n *Node) DialAway(afresh bool) { n.disc.dialAway(afresh) }
+
+// Remembers says whether a peer is in the address book.
+func (n *Node) Remembers(p peer.ID) bool {
+	n.disc.mu.Lock()
+	defer n.disc.mu.Unlock()
+	_, ok := n.disc.book[p]
+	return ok
 }

@@ -194,6 +194,10 @@ const (
 	sharedPeers = 16
 	// dialEvery is how often remembered peers are tried while they are away.
 	dialEvery = 10 * time.Second
+	// dialAfresh is how many times that is to when earlier failures are forgotten: who
+	// waits for a network to come back waits a minute at most, and who is gone for good
+	// is not dialled every time.
+	dialAfresh = 6
 	// dialMost is how many are tried at a time.
 	dialMost = 16
 

@@ -1,0 +1,49 @@
+package node_test
+
+import (
+	"testing"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/p2pchat/p2pchat/node"
+)
+
+// Whom a node dialled in vain for long, it dials all the same once the network may be back.
+func TestWhoWasAwayForLongIsDialledAgain(t *testing.T) {
+	ana, bo := start(t, "Ana"), start(t, "Bo")
+	bo.join(ana.invite(ana.create("club"), node.InviteOptions{}))
+	id, addr := bo.Host().ID(), bo.Host().Addrs()[0]
+	eventually(t, "Ana remembers Bo", func() bool { return ana.Remembers(id) })
+	bo.sleep()
+	gaveUp := ana.Host().Network().(*swarm.Swarm).Backoff()
+	for range 20 { // 5 s + n² s: minutes
+		gaveUp.AddBackoff(id, addr)
+	}
+	back, err := manet.Listen(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = back.Close() }()
+	came := make(chan error, 1)
+	go func() {
+		conn, err := back.Accept()
+		if err == nil {
+			err = conn.Close()
+		}
+		came <- err
+	}()
+	eventually(t, "Ana misses Bo", func() bool { return ana.Host().Network().Connectedness(id) != network.Connected })
+	ana.DialAway(true)
+	select {
+	case err := <-came:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-ctx(t).Done():
+		t.Error("Ana does not dial Bo")
+		_ = back.Close()
+		<-came
+	}
+}
