@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -45,3 +46,14 @@ func (g *Gossip) Admit(p peer.ID, topic string) error {
 
 // Close ends it.
 func (g *Gossip) Close() { _ = g.n.Close() }
+
+// Validates takes events as gossip brings them, and returns whether they are passed on.
+func (n *Node) Validates(group protocol.ID, events ...protocol.Verified) pubsub.ValidationResult {
+	r, _ := n.room(group)
+	var g protocol.Gossip
+	for _, v := range events {
+		g.List = append(g.List, v.Wire())
+	}
+	data := protocol.EncodeFrame(protocol.FrameEvents, g)
+	return r.validate(n.ctx, "stranger", &pubsub.Message{Message: &pb.Message{Data: data}})
+}

@@ -268,7 +268,7 @@ func (r *room) validateEvents(from peer.ID, wires [][]byte) pubsub.ValidationRes
 	if in.gap {
 		r.mend(from)
 	}
-	if in.refused > 0 || in.failure() != nil {
+	if in.refused > 0 || in.failure() != nil || r.anyExpired(events) {
 		return pubsub.ValidationIgnore // the forwarder may know another roster
 	}
 	return pubsub.ValidationAccept

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -146,6 +147,13 @@ func (k *rules) strip(v protocol.Verified) protocol.Verified {
 		return v.Erased()
 	}
 	return v
+}
+
+// anyExpired says whether the body of one of some events is not kept any more.
+func (r *room) anyExpired(events []protocol.Verified) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(events, r.expired)
 }
 
 // expired says whether the body of an event is not kept any more: it is not shown, not

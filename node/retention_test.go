@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ipfs/go-datastore/query"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
 
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
@@ -168,6 +169,30 @@ func TestAMessageExpiredOnArrival(t *testing.T) {
 	}
 	ana.reads(club, "too late for Bo", "after it")
 	alike(t, club, ana, bo)
+}
+
+// A text that has disappeared comes by gossip: it is passed on to nobody, not even to those
+// by whose clock it is to be seen.
+func TestGossipDoesNotHandOnWhatIsGone(t *testing.T) {
+	ana, anas := timed(t, "Ana")
+	club := ana.create("club")
+	mia := newOutsider(t).admit(ana, ana.invite(club, node.InviteOptions{}), "Mia")
+	say := func(text string) protocol.Verified {
+		d := mia.draft(mia.end)
+		d.Exp = protocol.ExpiryOf(d.HLC, time.Hour)
+		v := mia.sign(d, text)
+		mia.end = v.Tip()
+		return v
+	}
+	if got := ana.Validates(club, say("until tomorrow")); got != pubsub.ValidationAccept {
+		t.Errorf("what is to be seen is not passed on: %v", got)
+	}
+	anas.forward(2 * time.Hour)
+	gone := say("gone at Ana's")
+	if got := ana.Validates(club, gone); got != pubsub.ValidationIgnore {
+		t.Errorf("what is gone is passed on: %v", got)
+	}
+	until(t, "Ana has it", func() bool { return ana.held(club, gone.ID()) == "erased" })
 }
 
 func TestRetention(t *testing.T) {
