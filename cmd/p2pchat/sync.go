@@ -24,6 +24,7 @@ var errNotInStep = errors.New("not in step yet")
 
 func newSync(a *app) *cobra.Command {
 	timeout := span(time.Minute)
+	all := false
 	cmd := &cobra.Command{
 		Use:   "sync [GROUP]",
 		Short: "Wait until this device and those connected have the same",
@@ -32,14 +33,17 @@ members who are have the same: of every group, or of GROUP. Nobody has to call i
 groups sync by themselves while the profile is online; it is for who goes offline next, and
 for scripts. On a terminal it shows how far it is; with --json that is an object a line.
 
+With --all it fetches what is older than this device fetches unasked as well: see
+p2pchat group keep --history.
+
 If the time is over before, it exits with 1.`,
-		Example: "  p2pchat sync\n  p2pchat sync \"Hiking club\" --timeout 10m",
+		Example: "  p2pchat sync\n  p2pchat sync \"Hiking club\" --all --timeout 10m",
 		Args:    args(0, 1, "GROUP"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			if len(args) == 1 {
 				return a.inGroup(ctx, "sync", args[0], func(c *local.Client, g local.Group) error {
-					return a.syncAll(ctx, c, []local.Group{g}, g.ID, time.Duration(timeout))
+					return a.syncAll(ctx, c, []local.Group{g}, g.ID, all, time.Duration(timeout))
 				})
 			}
 			return a.with(ctx, "sync", false, func(c *local.Client) error {
@@ -47,16 +51,18 @@ If the time is over before, it exits with 1.`,
 				if err != nil {
 					return err
 				}
-				return a.syncAll(ctx, c, groups, "", time.Duration(timeout))
+				return a.syncAll(ctx, c, groups, "", all, time.Duration(timeout))
 			})
 		},
 	}
 	cmd.Flags().Var(&timeout, "timeout", "give up after this long")
+	cmd.Flags().BoolVar(&all, "all", false, "fetch messages of any age")
 	return cmd
 }
 
-// syncAll syncs groups, and shows the progress of one, or of all if it is empty.
-func (a *app) syncAll(ctx context.Context, c *local.Client, groups []local.Group, shown string, most time.Duration) error {
+// syncAll syncs groups, messages of any age where all is asked for, and shows the
+// progress of one group, or of all if it is empty.
+func (a *app) syncAll(ctx context.Context, c *local.Client, groups []local.Group, shown string, all bool, most time.Duration) error {
 	stop := a.showProgress(ctx, c, shown)
 	var done []inStep
 	var err error
@@ -65,7 +71,11 @@ func (a *app) syncAll(ctx context.Context, c *local.Client, groups []local.Group
 		s := inStep{Group: g.ID, Name: g.Name, Synced: g.Members < 2}
 		if !s.Synced {
 			var w local.Waited
-			w, err = c.Wait(ctx, g.ID, true, max(time.Until(end), 0))
+			if rest := max(time.Until(end), 0); all {
+				w, err = c.SyncAll(ctx, g.ID, rest)
+			} else {
+				w, err = c.Wait(ctx, g.ID, true, rest)
+			}
 			s.Peers, s.Synced = w.Peers, w.Synced
 		}
 		done = append(done, s)

@@ -124,6 +124,11 @@ func (c *Client) Wait(ctx context.Context, group string, sync bool, most time.Du
 	return post[Waited](ctx, c, "/v1/wait", true, Wait{Group: group, Sync: sync, Most: most})
 }
 
+// SyncAll waits until nothing is missing of a group, however old it is, at most for a time.
+func (c *Client) SyncAll(ctx context.Context, group string, most time.Duration) (Waited, error) {
+	return post[Waited](ctx, c, "/v1/wait", true, Wait{Group: group, Sync: true, All: true, Most: most})
+}
+
 // Members lists who is in a group.
 func (c *Client) Members(ctx context.Context, group string) ([]Member, error) {
 	return all[Member](ctx, c, about("/v1/members", group))

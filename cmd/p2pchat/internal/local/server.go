@@ -269,7 +269,13 @@ func (s *server) postWait(ctx context.Context, in Wait) (Waited, error) {
 	defer stop()
 	out := Waited{Peers: s.node.WaitPeers(timed, id)}
 	if in.Sync && out.Peers > 0 {
-		err := s.node.WaitSync(timed, id)
+		var err error
+		if in.All {
+			err = s.node.SyncAll(timed, id)
+		}
+		if err == nil {
+			err = s.node.WaitSync(timed, id)
+		}
 		if err != nil && timed.Err() == nil {
 			return out, err
 		}

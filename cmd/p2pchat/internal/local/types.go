@@ -225,7 +225,7 @@ func newStatus(s node.Status, h Holder) Status {
 
 func newGroupStatus(g node.GroupStatus) GroupStatus {
 	out := GroupStatus{
-		Group: newGroup(g.Group), Events: g.Events, Forks: []Person{}, Parked: g.Parked, Renewed: g.Renewed, Kept: Kept(g.Kept),
+		Group: newGroup(g.Group), Events: g.Events, Forks: []Person{}, Parked: g.Parked, Renewed: g.Renewed, Kept: Kept{Limit: g.Kept.Limit, Bytes: g.Kept.Bytes},
 		LastSync: known(g.LastSync), Complete: g.Complete(), Missing: []Missing{}, Contacts: []Contact{},
 	}
 	for _, m := range g.Doubts {
@@ -305,6 +305,7 @@ type Sent struct {
 type Wait struct {
 	Group string        `json:"group"`
 	Sync  bool          `json:"sync"` // also until nothing is missing on either side
+	All   bool          `json:"all"`  // and however old it is
 	Most  time.Duration `json:"most"`
 }
 
