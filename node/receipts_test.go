@@ -154,7 +154,7 @@ func TestHolesAreShown(t *testing.T) {
 	}
 	r, err := store.Room(ctx(t), club)
 	if err == nil {
-		err = r.Append(chain[4:]).Wait(ctx(t))
+		err = r.Receive(chain[4:]).Wait(ctx(t))
 	}
 	if err = errors.Join(err, store.Close()); err != nil {
 		t.Fatal(err)
@@ -178,6 +178,14 @@ func TestHolesAreShown(t *testing.T) {
 	if len(s.Contacts) != 1 || s.Contacts[0].Online || s.Contacts[0].Seen.IsZero() || s.Contacts[0].Compared.IsZero() || s.LastSync.IsZero() {
 		t.Errorf("after a restart: %+v, last compared %v", s.Contacts, s.LastSync)
 	}
+	bo.wake()
+	ana.reach(bo)
+	ana.reads(club, "0", "1", "2", "3", "4", "5")
+	eventually(t, "a sync fills the gap", func() bool {
+		lines, _, err := ana.Last(ctx(t), club, 0)
+		s, wrong := ana.GroupStatus(club)
+		return err == nil && wrong == nil && s.Complete() && !slices.ContainsFunc(lines, func(m node.Message) bool { return m.Missing > 0 })
+	})
 }
 
 // TestContacts: status says who is here, and how.
