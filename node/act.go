@@ -229,7 +229,13 @@ func (n *Node) Expel(ctx context.Context, group protocol.ID, who string, o Expel
 	if err != nil {
 		return Act{}, err
 	}
-	a, err := r.performOne(ctx, func() ([]intent, error) { return r.planExpel(who, o) })
+	a, err := r.performOne(ctx, func() ([]intent, error) {
+		list, err := r.planExpel(who, o)
+		if o.Try {
+			list = nil
+		}
+		return list, err
+	})
 	if err != nil {
 		return Act{}, fmt.Errorf("expel: %w", err)
 	}

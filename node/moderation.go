@@ -38,6 +38,8 @@ type ExpelOptions struct {
 	// nothing of what was seen. It needs the role admin or a more senior one.
 	Since  time.Time
 	Reason string
+	// Try says whether it may be done, and does nothing: before a person is asked.
+	Try bool
 }
 
 // MuteOptions shape a mute.

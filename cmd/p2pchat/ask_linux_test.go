@@ -116,9 +116,9 @@ func TestAsksBeforeItRemoves(t *testing.T) {
 	}
 }
 
-// Who says that the numbers differ is not told to say yes.
-func TestVerifyNo(t *testing.T) {
-	ana, bo := newLab(t), newLab(t)
+// clubOfTwo is a group of Ana and Bo, who joined by files.
+func clubOfTwo(t *testing.T) (ana, bo *lab) {
+	ana, bo = newLab(t), newLab(t)
 	ana.run("init", "--name", "Ana")
 	ana.run("group", "create", "Hiking club")
 	bo.run("init", "--name", "Bo")
@@ -126,6 +126,32 @@ func TestVerifyNo(t *testing.T) {
 	bo.run("join", ana.run("invite", "create", "Hiking club"), "--request-out", request)
 	ana.run("invite", "answer", request, "--out", welcome)
 	bo.run("join", "--welcome", welcome)
+	return ana, bo
+}
+
+// Nobody is asked about what they may not do.
+func TestDoesNotAskInVain(t *testing.T) {
+	ana, bo := clubOfTwo(t)
+	for _, verb := range []string{"ban", "kick"} {
+		code, shown := bo.at("y", verb, "Hiking club", "Ana")
+		if code != exitError || strings.Contains(shown, "[y/N]") || !strings.Contains(shown, "this needs the role moderator") {
+			t.Errorf("%s: %d, %s", verb, code, shown)
+		}
+	}
+	if code, shown := ana.at("n", "ban", "Hiking club", "Bo"); code != exitError || !strings.Contains(shown, "[y/N]") {
+		t.Errorf("ban, and no: %d, %s", code, shown)
+	}
+	if got := ana.run("members", "Hiking club"); !strings.Contains(got, "Bo") {
+		t.Errorf("after no: %s", got)
+	}
+	if code, shown := ana.at("y", "ban", "Hiking club", "Bo"); code != exitOK || !strings.Contains(shown, "banned Bo") {
+		t.Errorf("ban: %d, %s", code, shown)
+	}
+}
+
+// Who says that the numbers differ is not told to say yes.
+func TestVerifyNo(t *testing.T) {
+	_, bo := clubOfTwo(t)
 	code, shown := bo.at("n", "verify", "Hiking club", "Ana")
 	if code != exitError || !strings.Contains(shown, "If the numbers differ, do not trust") || strings.Contains(shown, "--yes") {
 		t.Errorf("%d, %s", code, shown)

@@ -79,6 +79,13 @@ func (a *app) expel(ctx context.Context, verb string, e expulsion) error {
 		if since := time.Time(e.since); !since.IsZero() {
 			in.Since = &since
 		}
+		if !e.yes { // nobody is asked about what may not be done
+			try := in
+			try.Group, try.Try = g.ID, true
+			if _, err := c.Do(ctx, "expel", try); err != nil {
+				return err
+			}
+		}
 		if err := a.confirm(ctx, e.yes, "%s", e.question(g, p)); err != nil {
 			return err
 		}

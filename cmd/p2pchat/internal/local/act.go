@@ -112,6 +112,7 @@ type Deed struct {
 	Role   string        `json:"role,omitempty"`   // to become
 	Reason string        `json:"reason,omitempty"` // or a note
 	Kick   bool          `json:"kick,omitempty"`   // remove without banning
+	Try    bool          `json:"try,omitempty"`    // whom to expel: say whether it may be done, and do nothing
 	Since  *time.Time    `json:"since,omitempty"`  // undo what they did after it
 	For    time.Duration `json:"for,omitempty"`    // 0 is until it is undone
 	Solved bool          `json:"solved,omitempty"` // a report is resolved, not dismissed
@@ -160,7 +161,7 @@ func (s *server) setRole(ctx context.Context, group protocol.ID, in Deed) (node.
 }
 
 func (s *server) expel(ctx context.Context, group protocol.ID, in Deed) (node.Act, error) {
-	o := node.ExpelOptions{Kick: in.Kick, Reason: in.Reason}
+	o := node.ExpelOptions{Kick: in.Kick, Reason: in.Reason, Try: in.Try}
 	if in.Since != nil {
 		o.Since = *in.Since
 	}
