@@ -99,6 +99,9 @@ func (n *Node) Members(group protocol.ID) ([]Member, error) {
 		}
 		m.Verified = r.verification(m.Person)
 		_, m.Muted = r.current().Muted(s.Root)
+		if d, ok := r.acts.unmutes[s.Root]; ok && m.Muted && slices.Contains(r.mutesOn(s.Root), d.Mute) {
+			m.MutedUntil = time.UnixMilli(d.Until)
+		}
 		m.Forked = slices.ContainsFunc(s.Devices, func(d protocol.Key) bool { return forked[d] })
 		m.Online = m.Me || slices.ContainsFunc(s.Devices, func(d protocol.Key) bool { return online[d] })
 		out = append(out, m)

@@ -78,7 +78,9 @@ type Member struct {
 	Me      bool
 	Blocked bool // hidden on this node only
 	Muted   bool
-	Forked  bool // one of its devices signed two events for one place: a copy of it, or dishonest
+	// MutedUntil is when this node ends its mute; zero where it does not.
+	MutedUntil time.Time
+	Forked     bool // one of its devices signed two events for one place: a copy of it, or dishonest
 	// Verified is Unverified, Verified, NewDevice or OtherKey: see [Node.Verify].
 	Verified string
 	Went     *Act // of a former member: how they went

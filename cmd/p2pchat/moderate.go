@@ -53,7 +53,12 @@ is over: it has to be online then. To hide somebody from yourself alone: block.`
 		Args:    names("GROUP", "NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in.Group, in.Who, in.For = args[0], args[1], time.Duration(length)
-			return a.deed(cmd.Context(), "mute", "mute", in)
+			if err := a.deed(cmd.Context(), "mute", "mute", in); err != nil || in.For == 0 {
+				return err
+			}
+			end := time.Now().Add(in.For)
+			a.note("this device ends it at %s, or when it is online next after that", end.Format("2006-01-02 15:04"))
+			return nil
 		},
 	}
 	cmd.Flags().Var(&length, "for", "how long, like 10m, 2h or 7d; until unmute if it is not given")

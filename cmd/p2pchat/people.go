@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/spf13/cobra"
@@ -118,10 +119,18 @@ func went(m local.Member, who func(local.Person) string) string {
 	return how
 }
 
+// until says when something ends, if that is known.
+func until(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return " until " + t.Local().Format("2006-01-02 15:04")
+}
+
 func memberState(m local.Member) string {
 	var s []string
 	words := []string{
-		yes(m.Me, "you"), yes(m.Online, "online"), yes(m.Muted, "muted"), yes(m.Blocked, "blocked"), yes(m.Forked, "forked"),
+		yes(m.Me, "you"), yes(m.Online, "online"), yes(m.Muted, "muted"+until(m.MutedUntil)), yes(m.Blocked, "blocked"), yes(m.Forked, "forked"),
 		yes(len(m.Devices) > 1, fmt.Sprint(len(m.Devices), " devices")), yes(m.Verified == node.Verified, "verified"), doubt(m),
 	}
 	for _, word := range words {

@@ -119,8 +119,10 @@ type Member struct {
 	Online  bool     `json:"online"`
 	Me      bool     `json:"me"`
 	Blocked bool     `json:"blocked"`
-	Muted   bool     `json:"muted"`            // for everybody
-	Forked  bool     `json:"forked,omitempty"` // one of the devices was copied, or lies
+	Muted   bool     `json:"muted"` // for everybody
+	// MutedUntil is when this device ends its mute.
+	MutedUntil *time.Time `json:"muted_until,omitempty"`
+	Forked     bool       `json:"forked,omitempty"` // one of the devices was copied, or lies
 	// Verified is "verified"; "new-device" of who was and has another device since;
 	// "other-key" of who goes by the name of somebody that was; or nothing.
 	Verified string `json:"verified,omitempty"`
@@ -132,6 +134,10 @@ func newMember(m node.Member) Member {
 	out := Member{
 		Person: newPerson(m.Person), Role: m.Rank.String(), Devices: []string{},
 		Online: m.Online, Me: m.Me, Blocked: m.Blocked, Muted: m.Muted, Forked: m.Forked, Lifted: m.Lifted, Verified: m.Verified,
+	}
+	if !m.MutedUntil.IsZero() {
+		until := m.MutedUntil.UTC()
+		out.MutedUntil = &until
 	}
 	if m.Went != nil {
 		went := newAct(*m.Went)
