@@ -34,10 +34,10 @@ fuzz: ## each fuzz function for FUZZTIME (30s)
 	FUZZTIME=$(FUZZTIME) .ci/run fuzz
 
 bench: ## the table of docs/benchmarks.md, beside plain GossipSub: 10 minutes
-	go test -run '^$$' -bench '^BenchmarkGoals$$' -benchtime 1x -timeout 2h ./node
+	CGO_ENABLED=0 go test -run '^$$' -bench '^BenchmarkGoals$$' -benchtime 1x -timeout 2h ./node
 
 bench-fixture: ## the history that bench reads, made once: P2PCHAT_BENCH_MESSAGES (100,000), kept in P2PCHAT_BENCH_FIXTURE (the user's cache)
-	go test -run '^$$' -bench '^BenchmarkFixture$$' -benchtime 1x -timeout 2h ./node
+	CGO_ENABLED=0 go test -run '^$$' -bench '^BenchmarkFixture$$' -benchtime 1x -timeout 2h ./node
 
 parts: ## benchmarks of the parts, or those that match BENCH
 	go test -run '^$$' -bench '$(BENCH)' -skip '^Benchmark(Goals|Fixture|CatchUp|Idle)$$' -benchmem ./...

@@ -190,7 +190,7 @@ func openBenchDatastore(dir string) (*pebbleds.Datastore, error) {
 		o.Levels[i].BlockSize = 32 << 10
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.ZstdCompression }
 	}
-	return pebbleds.NewDatastore(dir, pebbleds.WithCacheSize(1<<20), pebbleds.WithPebbleOpts(o), pebbleds.WithPebbleWriteOptions(pebble.NoSync))
+	return pebbleds.NewDatastore(dir, pebbleds.WithCacheSize(4<<20), pebbleds.WithPebbleOpts(o), pebbleds.WithPebbleWriteOptions(pebble.NoSync))
 }
 
 // silent is a logger for pebble.

@@ -171,6 +171,8 @@ func benchNewest(b *testing.B, t *table, dir string, club protocol.ID, size stri
 	n, end := mustAlone(b, dir)
 	defer end()
 	var took []time.Duration
+	var m meter
+	start := m.read()
 	for range 1000 {
 		began := time.Now()
 		if list, _, err := n.Last(b.Context(), club, 100); err != nil || len(list) != 100 {
@@ -178,6 +180,7 @@ func benchNewest(b *testing.B, t *table, dir string, club protocol.ID, size stri
 		}
 		took = append(took, time.Since(began))
 	}
+	t.set(b, p2pchat, "newest 100 of "+size+", CPU", m.read().since(start).cpu.Seconds()*1e3/float64(len(took)), "ms")
 	slices.Sort(took)
 	t.set(b, p2pchat, "newest 100 of "+size+", p50", quantile(took, 0.50), "ms")
 	t.set(b, p2pchat, "newest 100 of "+size+", p99", quantile(took, 0.99), "ms")

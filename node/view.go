@@ -79,7 +79,8 @@ func (n *Node) Last(ctx context.Context, group protocol.ID, count int) (lines []
 		if err := r.readable(err); err != nil {
 			return nil, 0, fmt.Errorf("history: %w", err)
 		}
-		for _, e := range slices.Backward(page) {
+		shown := r.lines(page)
+		for i, e := range slices.Backward(page) {
 			if count > 0 && len(lines) == count {
 				break
 			}
@@ -87,9 +88,9 @@ func (n *Node) Last(ctx context.Context, group protocol.ID, count int) (lines []
 				continue // Follow brings it
 			}
 			dev, gap := e.Event.Header().Dev, r.gapBefore(e.Event)
-			if line, ok := r.line(e); ok {
+			if shown[i] != nil {
 				first[dev] = len(lines)
-				lines = append(lines, line)
+				lines = append(lines, *shown[i])
 			}
 			if at, ok := first[dev]; ok && gap > 0 { // what has no line has it before the next that has
 				lines[at].Missing += gap
@@ -173,10 +174,38 @@ func markLate(lines []Message, of func(*Message) moment) {
 	}
 }
 
+// lines turns events into what a person reads; nil stands for no line.
+func (r *room) lines(page []storage.Entry) []*Message {
+	out := make([]*Message, len(page))
+	onAllCores(len(page), func(i int) {
+		if m, ok := r.line(page[i]); ok {
+			out[i] = &m
+		}
+	})
+	return out
+}
+
 // line turns an event into what a person reads. Events that are only machinery, what
 // blocked people wrote, and messages that do not count have no line; but who wrote
 // such a message still sees it, marked.
 func (r *room) line(e storage.Entry) (Message, bool) {
+	m, ep, ok := r.lineUnopened(e)
+	if ep == nil {
+		return m, ok
+	}
+	c, err := ep.OpenMessage(e.Event)
+	if err == nil && e.Event.Header().Kind.Known() {
+		m.Text = c.Text
+		return m, true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m.Unreadable = r.unopened(e.Event, ep, err)
+	return m, true
+}
+
+// lineUnopened returns a line, and if its text is still to be opened, under which epoch.
+func (r *room) lineUnopened(e storage.Entry) (Message, *protocol.Epoch, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h := e.Event.Header()
@@ -186,29 +215,33 @@ func (r *room) line(e storage.Entry) (Message, bool) {
 	}
 	m.Rank = r.current().Rank(m.From.Key)
 	if h.Chain == protocol.Control {
-		return r.systemLine(m, e.Event)
+		m, ok := r.systemLine(m, e.Event)
+		return m, nil, ok
 	}
 	if r.blocked[m.From.Key] || machinery(h.Kind) {
-		return m, false
+		return m, nil, false
 	}
 	if _, err := r.judge(e.Event); err != nil {
 		if m.From.Key != r.me.Root() {
-			return m, false
+			return m, nil, false
 		}
 		m.Hidden = hiddenBy(err)
 	}
 	if by, ok := r.retracted(e.Event); ok {
 		r.retraction(&m, by)
-		return m, true
+		return m, nil, true
 	}
 	if h.Exp != 0 {
 		m.Expires = time.Unix(int64(min(h.Exp, farAway)), 0)
 	}
 	if k := r.rules(); r.notKept(&m, k.gone(h)) {
-		return m, true
+		return m, nil, true
 	}
-	r.reveal(&m, e.Event)
-	return m, true
+	ep := r.keys.ByTag(h.Epoch)
+	if ep == nil {
+		m.Unreadable = r.keyless(e.Event)
+	}
+	return m, ep, true
 }
 
 // farAway is a time that calendars still write, in Unix seconds: the end of 9999.
@@ -276,29 +309,20 @@ func hiddenBy(err error) string {
 	return "not shown to others: you were removed"
 }
 
-// reveal reads a message's content, or says why it cannot be read. The caller holds mu.
-func (r *room) reveal(m *Message, v protocol.Verified) {
-	ep := r.keys.ByTag(v.Header().Epoch)
-	if ep == nil {
-		m.Unreadable = r.keyless(v)
-		return
-	}
-	c, err := ep.OpenMessage(v)
+// unopened says why a message cannot be read that was tried to open. The caller holds mu.
+func (r *room) unopened(v protocol.Verified, ep *protocol.Epoch, err error) string {
 	switch {
 	case errors.Is(err, protocol.ErrErased):
-		m.Unreadable = "erased"
 		r.wantBody(v)
+		return "erased"
 	case v.Header().Step < ep.Step:
-		m.Unreadable = "sent before you joined"
+		return "sent before you joined"
 	case errors.Is(err, protocol.ErrNoKey):
-		m.Unreadable = r.keyless(v)
+		return r.keyless(v)
 	case err != nil:
-		m.Unreadable = "it does not open"
-	case !v.Header().Kind.Known():
-		m.Unreadable = "a kind of message that this version does not know"
-	default:
-		m.Text = c.Text
+		return "it does not open"
 	}
+	return "a kind of message that this version does not know"
 }
 
 // keyless says why the key of a message is not here: for good, or not yet. The caller

@@ -115,8 +115,24 @@ func (ep *Epoch) OpenMessage(v Verified) (Content, error) {
 	if !k.Known() {
 		return c, nil
 	}
-	if err := unmarshal(plain, &c); err != nil {
+	if text, ok := decodeText(plain); ok {
+		c.Text = text
+	} else if err := unmarshal(plain, &c); err != nil {
 		return c, fmt.Errorf("message %s: %w", v.id, err)
 	}
 	return c, c.check(k)
+}
+
+// decodeText reads a content that is a text and nothing else, as most are. The others
+// are left to the CBOR library.
+func decodeText(plain []byte) (string, bool) {
+	r := fieldReader{in: plain}
+	if r.head(cborMap) != 1 || !r.has(1) {
+		return "", false
+	}
+	n := r.head(cborText)
+	if r.bad || n == 0 || n != uint64(len(r.in)) || !utf8.Valid(r.in) {
+		return "", false
+	}
+	return string(r.in), true
 }

@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -67,6 +68,26 @@ func checkTo(t *testing.T, w *world, v Verified, to ID) {
 		w.must(err)
 		if got.ID() != v.ID() || stored.ID() != v.ID() || got.Header().To != to || stored.Header().To != to {
 			t.Fatalf("%s: about %s, read %s and %s", v.Header().Kind, to, got.Header().To, stored.Header().To)
+		}
+	}
+}
+
+// What is decoded by hand is what the library decodes; the rest is left to it.
+func TestTextsAreDecodedByHand(t *testing.T) {
+	for _, n := range []int{1, 23, 24, 255, 256, 300, MaxTextSize} {
+		text := strings.Repeat("x", n)
+		if got, ok := decodeText(marshal(Content{Text: text})); !ok || got != text {
+			t.Errorf("%d bytes: %d, %v", n, len(got), ok)
+		}
+	}
+	for name, plain := range map[string][]byte{
+		"nothing": {}, "no field": {0xa0}, "no text": {0xa1, 1}, "an empty one": {0xa1, 1, 0x60},
+		"a length too long": {0xa1, 1, 0x78, 1, 'x'}, "bytes": {0xa1, 1, 0x41, 'x'}, "cut": {0xa1, 1, 0x62, 'x'},
+		"more after it": {0xa1, 1, 0x61, 'x', 0}, "not UTF-8": {0xa1, 1, 0x61, 0xff}, "of no end": {0xa1, 1, 0x7f, 0x61, 'x', 0xff},
+		"another field": {0xa1, 2, 0x61, 'x'}, "two": marshal(Content{Text: "x", To: ID{1}}),
+	} {
+		if got, ok := decodeText(plain); ok {
+			t.Errorf("%s: %q", name, got)
 		}
 	}
 }

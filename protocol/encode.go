@@ -10,6 +10,7 @@ import "encoding/binary"
 const (
 	cborUint  = 0 << 5
 	cborBytes = 2 << 5
+	cborText  = 3 << 5
 	cborArray = 4 << 5
 	cborMap   = 5 << 5
 	cborNull  = 0xf6

@@ -24,7 +24,7 @@ const (
 // Sizes for a program that is idle most of the day: a chat's working set is the
 // newest few hundred messages.
 const (
-	blockCache   = 1 << 20 // bytes
+	blockCache   = 4 << 20 // bytes, in parts by processor: less, and the newest blocks push each other out
 	memTable     = 2 << 20 // bytes; also bounds what a restart has to replay
 	maxOpenFiles = 128
 	blockSize    = 32 << 10 // bytes before compression
