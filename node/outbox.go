@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 // outbox holds what this device said and has not told yet. What is on disk when
@@ -23,37 +24,30 @@ type outbox struct {
 type ticket struct {
 	number uint64
 	event  protocol.Verified
+	commit *storage.Commit
 }
 
 // say takes a message in that is on its way to the disk. The caller holds the room's
 // mutex: the order is that of the chain.
-func (o *outbox) say(v protocol.Verified) uint64 {
+func (o *outbox) say(v protocol.Verified, commit *storage.Commit) uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.last++
-	o.said = append(o.said, ticket{o.last, v})
+	o.said = append(o.said, ticket{o.last, v, commit})
 	return o.last
 }
 
-// drop takes a message out that was not stored.
-func (o *outbox) drop(number uint64) {
+// prune takes out what was not stored.
+func (o *outbox) prune() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if i, ok := o.find(number); ok {
-		o.said = slices.Delete(o.said, i, i+1)
-	}
+	o.pruneLocked()
 }
 
-func (o *outbox) find(number uint64) (int, bool) {
-	return slices.BinarySearchFunc(o.said, number, func(t ticket, n uint64) int {
-		switch {
-		case t.number < n:
-			return -1
-		case t.number > n:
-			return 1
-		}
-		return 0
-	})
+// pruneLocked is prune for who holds mu. A message that is not stored is told to nobody,
+// whether or not its writer is still there to hear of it: another takes its place.
+func (o *outbox) pruneLocked() {
+	o.said = slices.DeleteFunc(o.said, func(t ticket) bool { return t.commit.Failed() })
 }
 
 // stored notes that a message is on disk, and with it those said before.
@@ -68,6 +62,7 @@ func (o *outbox) stored(number uint64) {
 func (o *outbox) next(number uint64) []protocol.Verified {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.pruneLocked() // up to done they are settled
 	if len(o.said) == 0 || o.said[0].number > number {
 		return nil
 	}

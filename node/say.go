@@ -81,8 +81,8 @@ func (r *room) sayDurably(ctx context.Context, w words) *saying {
 		s := r.say(ctx, w)
 		if s.err == nil {
 			s.err = s.commit.Wait(ctx)
-			if s.err != nil && s.commit.Failed() { // if it only takes long, the next message takes it along
-				r.out.drop(s.number)
+			if s.err != nil { // if it only takes long, the next message takes it along
+				r.out.prune()
 			}
 		}
 		if !errors.Is(s.err, storage.ErrBusy) {
@@ -160,7 +160,7 @@ func (r *room) sayRun(run []*saying) int {
 	}
 	commit := r.append(events...)
 	for _, s := range sealed {
-		s.commit, s.number = commit, r.out.say(s.event)
+		s.commit, s.number = commit, r.out.say(s.event, commit)
 	}
 	return made
 }
