@@ -94,10 +94,9 @@ const (
 	// givenPage is how many messages are sent in ascending order at a stretch: each leaves
 	// one hole in each chain until the next one comes.
 	givenPage = 1024
-	// inflowEvents and inflowBytes are how many events are verified together: in batches
-	// the check of a signature costs a third.
-	inflowEvents = 512
-	inflowBytes  = 256 << 10
+	// inflowBytes is how much is verified together, some 600 packed messages: in batches
+	// the check of a signature costs a fourth.
+	inflowBytes = 256 << 10
 	// inflowBatches bounds the batches that are read ahead, and those on their way to the
 	// disk: some MiB.
 	inflowBatches = 8
