@@ -188,8 +188,8 @@ func openBenchDatastore(dir string) (*pebbleds.Datastore, error) {
 	o := &pebble.Options{Logger: silent{}, MemTableSize: 2 << 20, MaxOpenFiles: 128}
 	for i := range o.Levels {
 		o.Levels[i].BlockSize = 32 << 10
-		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.ZstdCompression }
 	}
+	o.Levels[len(o.Levels)-1].Compression = func() *sstable.CompressionProfile { return sstable.ZstdCompression }
 	return pebbleds.NewDatastore(dir, pebbleds.WithCacheSize(4<<20), pebbleds.WithPebbleOpts(o), pebbleds.WithPebbleWriteOptions(pebble.NoSync))
 }
 
