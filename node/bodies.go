@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 // An erased copy of a message keeps its chain whole, and may be all that a member had
@@ -44,7 +46,7 @@ func (r *room) askBodies(ctx context.Context, w *wire) error {
 			if err != nil || !asked[v.ID()] || !v.Whole() {
 				return fmt.Errorf("peer %s answers with a message nobody asked for", w.peer())
 			}
-			if err := r.putBack(ctx, v); err != nil {
+			if _, err := r.putBack(ctx, v); err != nil {
 				return err
 			}
 		}
@@ -52,19 +54,68 @@ func (r *room) askBodies(ctx context.Context, w *wire) error {
 	})
 }
 
-// putBack restores the body of a message, unless its time is over by now.
-func (r *room) putBack(ctx context.Context, v protocol.Verified) error {
+// putBack restores the bodies of messages that are here without, unless their time is over
+// by now, and says of how many.
+func (r *room) putBack(ctx context.Context, list ...protocol.Verified) (int, error) {
+	var back []storage.Entry // what comes to which place
+	for _, v := range list {
+		r.mu.Lock()
+		over := r.expired(v)
+		r.mu.Unlock()
+		if over {
+			continue
+		}
+		e, err := r.log.Get(ctx, v.ID())
+		if err != nil {
+			return 0, err
+		}
+		if !e.Event.Whole() {
+			back = append(back, storage.Entry{Cursor: e.Cursor, Event: v})
+		}
+	}
+	if err := r.reshelve(ctx, back); err != nil {
+		return 0, err
+	}
+	var commits []*storage.Commit // of all at once
+	for _, e := range back {
+		commits = append(commits, r.log.Restore(e.Event))
+	}
+	for _, c := range commits {
+		if err := c.Wait(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return len(back), nil
+}
+
+// refill puts back the bodies that events brought which were here already.
+func (r *room) refill(ctx context.Context, events []protocol.Verified) (int, error) {
+	var lacking []protocol.Verified
+	for _, v := range events {
+		if !v.Whole() || v.Header().Chain != protocol.Messages {
+			continue
+		}
+		e, err := r.log.Get(ctx, v.ID())
+		if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrDamaged) {
+			continue // refused, or on its way
+		}
+		if err != nil {
+			return 0, err
+		}
+		if !e.Event.Whole() && r.misses(v) {
+			lacking = append(lacking, v)
+		}
+	}
+	return r.putBack(ctx, lacking...)
+}
+
+// misses says whether the body of a message ought to be here.
+func (r *room) misses(v protocol.Verified) bool {
 	r.mu.Lock()
-	over := r.expired(v)
-	r.mu.Unlock()
-	e, err := r.log.Get(ctx, v.ID())
-	if over || err != nil {
-		return err
-	}
-	if err := r.reshelve(ctx, e.Cursor, v); err != nil {
-		return err
-	}
-	return r.log.Restore(v).Wait(ctx)
+	defer r.mu.Unlock()
+	_, silenced := r.judge(v)
+	_, gone := r.retracted(v)
+	return silenced == nil && !gone && !r.dated(v)
 }
 
 // serveBodies sends those messages asked for that are here whole, count, were not taken

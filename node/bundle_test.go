@@ -3,6 +3,7 @@ package node_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -235,4 +236,51 @@ func TestBundleProgress(t *testing.T) {
 			return false
 		}
 	})
+}
+
+// Who got messages without their texts, from somebody who had no room for them, reads them
+// from the file of somebody who has: but not what was taken back meanwhile.
+func TestAFilePutsTextsBack(t *testing.T) {
+	ana, bo := start(t, "Ana", apart(t, 1)), start(t, "Bo", apart(t, 2))
+	club := ana.create("club")
+	long := strings.Repeat("x", 40<<10)
+	for i := range 30 {
+		ana.say(club, fmt.Sprint(i, long))
+	}
+	sorry := ana.say(club, "sorry")
+	full := ana.exports(club, node.ExportOptions{})
+	did(t)(ana.Retract(ctx(t), club, sorry, ""))
+	if err := ana.Keep(ctx(t), club, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	ana.sweep(club)
+	bo.joinsByFile(ana, club, protocol.Member)
+	without := 0
+	for _, text := range bo.texts(club) {
+		if !strings.HasSuffix(text, long) {
+			without++
+		}
+	}
+	if without < 5 {
+		t.Fatalf("%d texts are missing at Bo's", without)
+	}
+	before, _ := bo.Kept(club)
+	res := bo.wholly(full)
+	if res.New != 0 || res.Filled != without-1 {
+		t.Errorf("of %d texts missing, one of them taken back: %+v", without, res)
+	}
+	for i, text := range bo.texts(club)[:30] {
+		if text != fmt.Sprint(i, long) {
+			t.Errorf("message %d has a text of %d bytes", i, len(text))
+		}
+	}
+	if bo.held(club, sorry) != "erased" {
+		t.Error("what was taken back is here again")
+	}
+	if after, _ := bo.Kept(club); after.Bytes < before.Bytes+uint64(res.Filled)*40<<10 {
+		t.Errorf("the texts are not counted: %d bytes before, %d after", before.Bytes, after.Bytes)
+	}
+	if res := bo.wholly(full); res.Filled != 0 {
+		t.Errorf("put back twice: %+v", res)
+	}
 }

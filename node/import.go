@@ -19,6 +19,7 @@ type ImportResult struct {
 	Group    protocol.ID
 	New      int  // events that were not here
 	Known    int  // events that were
+	Filled   int  // messages among those that were here without their text
 	Unheard  int  // events that are right and do not count, such as of who was banned
 	Refused  int  // events and records that are wrong, or that need a newer program
 	Damaged  int  // chunks that are missing or do not open, and the head if it was changed
@@ -307,7 +308,12 @@ func (im *importing) flush(ctx context.Context) error {
 			im.more++
 		}
 	}
-	return im.await(ctx, in.commit)
+	if err := im.await(ctx, in.commit); err != nil || in.known == 0 {
+		return err
+	}
+	n, err := im.r.refill(ctx, good)
+	im.res.Filled += n
+	return err
 }
 
 // await waits for what was stored before, while this is on its way to the disk.

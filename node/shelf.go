@@ -230,20 +230,29 @@ func (s *shelves) dueShelves(k *rules) []int {
 	return due
 }
 
-// reshelve counts a body that is put back, before it is.
-func (r *room) reshelve(ctx context.Context, cursor uint64, v protocol.Verified) error {
+// reshelve counts bodies that are put back, before they are.
+func (r *room) reshelve(ctx context.Context, back []storage.Entry) error {
 	s := &r.shelves
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if cursor > s.cursor {
-		return nil // it will be counted
+	changed := make(map[int]bool)
+	for _, e := range back {
+		if e.Cursor > s.cursor {
+			continue // it will be counted
+		}
+		i := int(e.Cursor / shelfSize)
+		before := s.list[i].Bytes
+		s.list[i].take(e.Event)
+		s.total += s.list[i].Bytes - before
+		changed[i] = i < s.saved
 	}
-	i := int(cursor / shelfSize)
-	before := s.list[i].Bytes
-	s.list[i].take(v)
-	s.total += s.list[i].Bytes - before
-	if i < s.saved {
-		return r.putShelf(ctx, i)
+	for i, saved := range changed {
+		if !saved {
+			continue
+		}
+		if err := r.putShelf(ctx, i); err != nil {
+			return err
+		}
 	}
 	return nil
 }

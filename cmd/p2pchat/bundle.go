@@ -214,6 +214,9 @@ func importText(done local.Import) string {
 	if done.New == 0 {
 		text = fmt.Sprintf("nothing new, %s here before", many(done.Known, "event"))
 	}
+	if done.Filled > 0 {
+		text += ", " + many(done.Filled, "text") + " put back"
+	}
 	if done.Unheard > 0 {
 		text += fmt.Sprintf(", %d left out, of people who may not speak", done.Unheard)
 	}

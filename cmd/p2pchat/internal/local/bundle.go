@@ -28,6 +28,7 @@ type Import struct {
 	Whole    bool   `json:"whole"`
 	New      int    `json:"new"`
 	Known    int    `json:"known"`
+	Filled   int    `json:"filled"`  // of those known: messages that were here without their text
 	Unheard  int    `json:"unheard"` // right, and does not count: of who was banned, say
 	Refused  int    `json:"refused"`
 	Damaged  int    `json:"damaged"` // parts of the file that are missing or do not open
@@ -45,7 +46,7 @@ type Lack struct {
 
 func newImport(res node.ImportResult) Import {
 	out := Import{
-		Group: res.Group.Text(protocol.GroupPrefix), Whole: res.Whole(), New: res.New, Known: res.Known, Unheard: res.Unheard,
+		Group: res.Group.Text(protocol.GroupPrefix), Whole: res.Whole(), New: res.New, Known: res.Known, Filled: res.Filled, Unheard: res.Unheard,
 		Refused: res.Refused, Damaged: res.Damaged, CutShort: res.CutShort, Trailing: res.Trailing, Waiting: []Lack{}, Locked: res.Locked,
 	}
 	for _, l := range res.Waiting {
