@@ -65,10 +65,11 @@ func statusText(s local.Status, self bool) string {
 // groupText is what status says of one group.
 func groupText(g local.GroupStatus, h local.Holder) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: members %s; events %d, waiting %d; %s",
-		cleanName(g.Name), attendance(g.Group, h), g.Events, g.Parked, synced(g))
+	fmt.Fprintf(&b, "%s: members %s; events %d, waiting %d", cleanName(g.Name), attendance(g.Group, h), g.Events, g.Parked)
 	if out := outside(g.Group); out != "" {
 		fmt.Fprintf(&b, "\n  %s", out)
+	} else {
+		fmt.Fprintf(&b, "; %s", synced(g))
 	}
 	if g.Retention > 0 {
 		fmt.Fprintf(&b, "\n  %s", retained(g.Retention))

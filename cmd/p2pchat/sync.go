@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,6 +44,9 @@ If the time is over before, it exits with 1.`,
 			ctx := cmd.Context()
 			if len(args) == 1 {
 				return a.inGroup(ctx, "sync", args[0], func(c *local.Client, g local.Group) error {
+					if out := outside(g); out != "" {
+						return &nextError{fmt.Errorf("%s: %s", cleanName(g.Name), out), "p2pchat log " + typed(ctx, c, g)}
+					}
 					return a.syncAll(ctx, c, []local.Group{g}, g.ID, all, time.Duration(timeout))
 				})
 			}
@@ -51,6 +55,7 @@ If the time is over before, it exits with 1.`,
 				if err != nil {
 					return err
 				}
+				groups = slices.DeleteFunc(groups, func(g local.Group) bool { return outside(g) != "" })
 				return a.syncAll(ctx, c, groups, "", all, time.Duration(timeout))
 			})
 		},
