@@ -124,6 +124,7 @@ type step struct {
 func nextSteps() []step {
 	return []step{
 		{profile.ErrNoProfile, "p2pchat init --name YOUR-NAME"},
+		{local.ErrBadRequest, "end the p2pchat that runs, if it is of another version than this one, and start it again; else --help of the command"},
 		{profile.ErrExists, "p2pchat whoami, or --home DIR for another profile"},
 		{profile.ErrNotEmpty, "p2pchat init --name YOUR-NAME --home AN-EMPTY-DIR"},
 		{profile.ErrKeys, "put a copy of keys.json in its place; or move the directory aside, then p2pchat init --name YOUR-NAME --phrase-stdin"},
