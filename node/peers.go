@@ -50,7 +50,11 @@ type syncState struct {
 	running, again bool
 	unruly         int       // how often in a row it did not keep to the protocol
 	until          time.Time // it is left alone
+	pulled         digests   // when all that it would give was taken last
 }
+
+// digests are what this node held and what a peer did.
+type digests struct{ mine, theirs protocol.ID }
 
 func newPeers() *peers {
 	return &peers{known: make(map[peer.ID]*peerState), wake: make(chan struct{})}

@@ -55,7 +55,7 @@ func (n *Node) serveSync(ctx context.Context, w *wire) error {
 	w.by(syncMost)
 	lacks, err := r.serve(ctx, w, theirs, have)
 	if lacks || r.lacks(have) {
-		n.wantSync(r, p, 0)
+		n.pullInTurn(r, p, digests{open.Digest(), theirs.Digest()})
 	}
 	return err
 }

@@ -173,9 +173,35 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) erro
 		// As far as is asked for.
 		n.agreed(r, w.peer(), open.Digest(), span{From: ask.since, Before: protocol.MaxHLC, Cursor: cursor})
 	}
+	if ask.parts == 0 {
+		n.pulled(r, w.peer(), digests{open.Digest(), theirs.Digest()})
+	}
 	r.compared(w.peer(), nil)
 	r.caughtUp() // with all that the other side had when it was asked
 	return nil
+}
+
+// pulled remembers what two sides held when one has taken all that it could of the other.
+func (n *Node) pulled(r *room, p peer.ID, held digests) {
+	n.peers.with(p, func(s *peerState) {
+		if st := s.syncing[r.group]; st != nil {
+			st.pulled = held
+		}
+	})
+}
+
+// pullInTurn pulls from who asked, and turns out to hold what is not here; unless nothing
+// has changed since this node did so. What it does not keep it would ask for for ever, and
+// two nodes that each hold such would ask each other: [room.behind] does so now and then.
+func (n *Node) pullInTurn(r *room, p peer.ID, held digests) {
+	again := false
+	n.peers.with(p, func(s *peerState) {
+		st := s.syncing[r.group]
+		again = st != nil && st.pulled == held
+	})
+	if !again {
+		n.wantSync(r, p, 0)
+	}
 }
 
 // share has other members send parts of what a peer has and this node lacks. It returns
