@@ -31,6 +31,7 @@ func (n *Node) SetHistoryWindow(ctx context.Context, group protocol.ID, d time.D
 		r.meta.Window = before
 		return err
 	}
+	n.peers.disagree(group)
 	r.poke()
 	return nil
 }

@@ -132,6 +132,16 @@ func (ps *peers) proved(p peer.ID, group protocol.ID) (protocol.Key, bool) {
 	return dev, ok
 }
 
+// disagree forgets who held the same: it was so as far as was asked for then.
+func (ps *peers) disagree(group protocol.ID) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for _, s := range ps.known {
+		delete(s.equal, group)
+		delete(s.tried, group)
+	}
+}
+
 // in returns the peers that proved knowledge of a group, in a stable order.
 func (ps *peers) in(group protocol.ID) []peer.ID {
 	ps.mu.Lock()

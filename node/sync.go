@@ -105,6 +105,7 @@ func unruly(err error) bool {
 type request struct {
 	since       uint64 // Unix milliseconds
 	part, parts uint64 // see [protocol.Have]
+	alone       bool   // nobody else is asked for a part
 }
 
 // pull fetches from a peer what this room lacks.
@@ -112,34 +113,46 @@ func (n *Node) pull(ctx context.Context, r *room, p peer.ID, ask request) error 
 	if dev, ok := n.peers.proved(p, r.group); ok && r.isFormer(dev) && !n.mayAskFormer(r, p) {
 		return nil
 	}
+	shared, err := n.pullOnce(ctx, r, p, ask)
+	if err != nil || !shared {
+		return err
+	}
+	// What the others did not have, or not send.
+	ask.alone = true
+	_, err = n.pullOnce(ctx, r, p, ask)
+	return err
+}
+
+func (n *Node) pullOnce(ctx context.Context, r *room, p peer.ID, ask request) (shared bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, syncMost)
 	defer cancel()
 	w, err := n.dial(ctx, p, syncProtocol, syncIdle)
 	if err != nil {
-		return err
+		return false, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = w.stream.Reset() })
 	defer stop()
-	err = n.pullFrom(ctx, r, w, ask)
+	shared, err = n.pullFrom(ctx, r, w, ask)
 	w.end(err)
-	return err
+	return shared, err
 }
 
-func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) error {
+// pullFrom says whether others were asked for parts.
+func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) (shared bool, err error) {
 	cursor := r.log.Cursor() // before the digests: they are of this at least
 	open := r.open()
 	w.by(syncTalk)
 	if err := w.send(protocol.FrameOpen, open); err != nil {
-		return err
+		return false, err
 	}
 	var theirs protocol.Open
 	if err := w.expect(protocol.FrameOpen, &theirs); err != nil {
-		return err
+		return false, err
 	}
 	n.introduced(theirs.Addrs)
 	if theirs.Digest() == open.Digest() {
 		n.agreed(r, w.peer(), open.Digest(), span{Before: protocol.MaxHLC, Cursor: cursor})
-		return nil
+		return false, nil
 	}
 	if ask.parts == 0 {
 		// One transfer a room at a time, or several peers send the same; but a peer that
@@ -149,25 +162,26 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) erro
 			defer func() { <-r.fetch }()
 		case <-time.After(fetchTurn):
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		}
 	}
 	if dev, ok := n.peers.proved(w.peer(), r.group); ok && r.isFormer(dev) {
-		return r.pullFormer(ctx, w, dev)
+		return false, r.pullFormer(ctx, w, dev)
 	}
-	if ask.parts == 0 && theirs.Count > open.Count+shareAbove {
+	if ask.parts == 0 && !ask.alone && theirs.Count > open.Count+shareAbove {
 		var wait func()
 		ask, wait = n.share(ctx, r, w.peer(), ask)
 		defer wait()
+		shared = ask.parts > 0
 	}
 	w.by(syncTalk)
 	if err := w.sendHave(r, ask); err != nil {
-		return err
+		return shared, err
 	}
 	w.by(syncMost)
 	same, err := r.receive(ctx, w)
 	if err != nil {
-		return err
+		return shared, err
 	}
 	if same && ask.parts == 0 && open.Control == theirs.Control && open.Records == theirs.Records {
 		// As far as is asked for.
@@ -178,7 +192,7 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) erro
 	}
 	r.compared(w.peer(), nil)
 	r.caughtUp() // with all that the other side had when it was asked
-	return nil
+	return shared, nil
 }
 
 // pulled remembers what two sides held when one has taken all that it could of the other.
@@ -205,15 +219,16 @@ func (n *Node) pullInTurn(r *room, p peer.ID, held digests) {
 }
 
 // share has other members send parts of what a peer has and this node lacks. It returns
-// what to ask that peer for, and what waits for the others and then has it asked for
-// what they did not have.
+// what to ask that peer for, and what waits for the others: as long as that peer took, as
+// it has their parts, too.
 func (n *Node) share(ctx context.Context, r *room, p peer.ID, ask request) (request, func()) {
-	mine := r.whole()
+	mine, window := r.whole(), r.since()
 	var others []peer.ID
 	for _, q := range n.members(r) {
 		n.peers.with(q, func(s *peerState) {
 			st := s.syncing[r.group]
-			if q != p && s.equal[r.group] != mine && (st == nil || st.pause() <= 0) && len(others) < syncSources-1 {
+			same := s.equal[r.group] == mine && ask.since >= window // they agreed as far as the window
+			if q != p && !same && (st == nil || st.pause() <= 0) && len(others) < syncSources-1 {
 				others = append(others, q)
 			}
 		})
@@ -222,6 +237,8 @@ func (n *Node) share(ctx context.Context, r *room, p peer.ID, ask request) (requ
 		return ask, func() {}
 	}
 	ask.parts = uint64(1 + len(others))
+	ctx, cancel := context.WithCancel(ctx)
+	began := time.Now()
 	var all sync.WaitGroup
 	for i, q := range others {
 		part := ask
@@ -233,8 +250,10 @@ func (n *Node) share(ctx context.Context, r *room, p peer.ID, ask request) (requ
 		})
 	}
 	return ask, func() {
+		late := time.AfterFunc(max(fetchTurn, time.Since(began)), cancel)
 		all.Wait()
-		n.wantSync(r, p, 0)
+		late.Stop()
+		cancel()
 	}
 }
 
