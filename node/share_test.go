@@ -44,5 +44,5 @@ func TestWhoDoesNotSendTheirPart(t *testing.T) {
 	if err := bo.SetHistoryWindow(ctx(t), club, 0); err != nil {
 		t.Fatal(err)
 	}
-	bo.await(club, 26_000)
+	eventually(t, "Bo has all", func() bool { return bo.Whole(club) == ana.Whole(club) })
 }
