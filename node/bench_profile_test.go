@@ -208,6 +208,11 @@ func benchCatchUp(b *testing.B, t *table, dir string, club protocol.ID, count in
 	if _, err := bo.Join(b.Context(), link); err != nil {
 		b.Fatal(err)
 	}
+	page, _, err := bo.Last(b.Context(), club, 100)
+	if err != nil || len(page) != 100 {
+		b.Fatal(len(page), err)
+	}
+	t.set(b, p2pchat, fmt.Sprintf("join of %d until the newest 100 are read", count), milli(time.Since(began)), "ms")
 	have := 0
 	for m, err := range bo.Follow(b.Context(), club, 0) {
 		if err != nil {
