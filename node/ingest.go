@@ -271,7 +271,7 @@ func (r *room) admit(v protocol.Verified, q *admission) (wait protocol.ID, err e
 		err = r.admitMessage(v, q)
 		wait, err = waitFor(err)
 	}
-	if v.Header().Dev == r.me.Dev() && (err == nil || silenced(err)) {
+	if v.Header().Dev == r.me.Dev() && (err == nil || silenced(err)) && !r.spoiled(v) {
 		r.cloned(v)
 	}
 	return wait, err

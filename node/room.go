@@ -305,6 +305,7 @@ func (r *room) poke() {
 type digestCache struct {
 	cursor uint64
 	stamp  int
+	damage uint64 // what was damaged
 	valid  bool
 	open   protocol.Open
 	fresh  bool // records are unchanged
@@ -317,10 +318,11 @@ func (r *room) open() protocol.Open {
 	cursor := r.log.Cursor() // before Tips: what comes between makes the cache stale, not wrong
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	d, events := &r.digest, r.set.Len()
+	d, events, damage := &r.digest, r.set.Len(), r.log.Damages()
 	d.open.Group = r.group
-	if stamp := r.current().Stamp(); !d.valid || d.cursor != cursor || d.stamp != stamp || d.set != r.set || d.events != events || r.untold.late {
-		d.open.Control, d.cursor, d.stamp, d.valid = protocol.DigestTips(r.tips()), cursor, stamp, true
+	late := r.untold.late || d.damage != damage || len(r.untold.damaged) > 0
+	if stamp := r.current().Stamp(); !d.valid || d.cursor != cursor || d.stamp != stamp || d.set != r.set || d.events != events || late {
+		d.open.Control, d.cursor, d.stamp, d.damage, d.valid = protocol.DigestTips(r.tips()), cursor, stamp, damage, true
 		if err := r.sumUp(&d.open); err != nil {
 			r.n.log.Error("what is held cannot be summed up", "err", err)
 			d.valid = false

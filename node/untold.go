@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -32,6 +33,8 @@ type untoldAll struct {
 	by    map[protocol.Key]*untold
 	items []reconcile.Item // ascending
 	late  bool             // something is to be found anew as soon as it is due
+	// damaged are among items: what cannot be read is not here, so that others send it.
+	damaged []reconcile.Item
 }
 
 // refreshUntold brings untold in step with the store. The caller holds mu.
@@ -65,13 +68,39 @@ func (r *room) refreshUntold() {
 		r.untold.by[dev] = u
 		delete(before, dev)
 	}
+	changed = r.refreshDamaged() || changed
 	if changed || len(before) > 0 {
-		r.untold.items = nil
+		r.untold.items = slices.Clone(r.untold.damaged)
 		for _, u := range r.untold.by {
 			r.untold.items = append(r.untold.items, u.items...)
 		}
 		slices.SortFunc(r.untold.items, reconcile.Item.Compare)
+		r.untold.items = slices.Compact(r.untold.items)
 	}
+}
+
+// refreshDamaged says whether other messages are damaged than were. The caller holds mu.
+func (r *room) refreshDamaged() bool {
+	damaged, err := r.log.Damaged(r.n.ctx)
+	if err != nil {
+		r.n.log.Error("damaged messages are not asked for yet", "err", err)
+		r.untold.late = true
+		return false
+	}
+	for _, it := range damaged {
+		r.recent.Remove(it.ID) // they may come again
+	}
+	same := slices.Equal(damaged, r.untold.damaged)
+	r.untold.damaged = damaged
+	return !same
+}
+
+// spoiled says whether this store held an event that it cannot read any more. The caller
+// holds mu.
+func (r *room) spoiled(v protocol.Verified) bool {
+	_, err := r.log.Get(r.n.ctx, v.ID())
+	_, gone := slices.BinarySearchFunc(r.untold.damaged, itemOf(v), reconcile.Item.Compare)
+	return gone || errors.Is(err, storage.ErrDamaged)
 }
 
 // findUntold goes back from the ends of a chain to what others are told of.

@@ -210,7 +210,7 @@ func (c *change) put(key string, value []byte) {
 	c.writes = append(c.writes, write{key: key, value: value})
 }
 
-// del deletes a key that appending does not read.
+// del deletes a key that appending does not read, or reads as damaged.
 func (c *change) del(key string) { c.writes = append(c.writes, write{key: key, del: true}) }
 
 func (c *change) held(k chainKey) held {
@@ -251,7 +251,9 @@ func (c *change) take(ctx context.Context, e Entry) error {
 	c.index(e, p, g)
 	c.chains[p.chainKey] = g.held
 	c.wanting += len(g.wants) - len(was.wants)
-	c.last, c.count = max(c.last, e.Cursor), c.count+1
+	if c.last = max(c.last, e.Cursor); !g.replaces {
+		c.count++
+	}
 	c.ends = append(c.ends, len(c.writes))
 	c.after = append(c.after, after{position{c.last, c.count}, p.chainKey, g.held, elementOf(e)})
 	switch {

@@ -51,6 +51,7 @@ type growth struct {
 	held
 	cursors   []uint64 // of all events at its place
 	duplicate bool     // nothing: it is stored already
+	replaces  bool     // a damaged copy, which was counted
 	behind    bool     // its time is lower than its predecessor's
 	ahead     bool     // its time is higher than a successor's that was here before
 	bridge    bool     // a successor was here before
@@ -76,6 +77,9 @@ func (c *change) grow(ctx context.Context, e Entry, g *growth) error {
 	if !c.early && !c.replay {
 		return notStored(fmt.Errorf("seq %d does not continue its chain, as after a write that failed: %w", p.seq, ErrGap))
 	}
+	if err := c.clear(ctx, e, g); err != nil {
+		return err
+	}
 	siblings = slices.DeleteFunc(siblings, func(s Entry) bool { return s.Cursor == e.Cursor })
 	if len(siblings) >= maxPlace && p.chain == protocol.Messages {
 		return ErrForked
@@ -90,6 +94,31 @@ func (c *change) grow(ctx context.Context, e Entry, g *growth) error {
 	g.cursors = append(g.cursors, e.Cursor)
 	if len(siblings) > 0 {
 		return c.recordFork(ctx, p.chainKey, siblings[0].Cursor, e.Cursor)
+	}
+	return nil
+}
+
+// clear deletes the damaged copies that an event replaces: nobody reads them any more.
+func (c *change) clear(ctx context.Context, e Entry, g *growth) error {
+	if g.free(e.Event.Header().Seq) {
+		return nil
+	}
+	b, err := c.get(ctx, c.room.keys.id(e.Event.ID()))
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, cursor := range decodeCursors(b) {
+		_, err := c.entry(ctx, cursor)
+		switch {
+		case errors.Is(err, ErrDamaged):
+			c.del(c.room.keys.log(cursor))
+			g.replaces = true
+		case err != nil && !errors.Is(err, ErrNotFound):
+			return err
+		}
 	}
 	return nil
 }
@@ -132,10 +161,10 @@ func (c *change) follow(ctx context.Context, e Entry, g *growth) error {
 		g.found(w)
 	}
 	switch {
-	case !next:
-		g.tips = replaceTip(g.tips, parent, newTip(e.Event))
-	case parent >= 0:
+	case next && parent >= 0:
 		g.tips = slices.Delete(slices.Clone(g.tips), parent, parent+1)
+	case !next && !slices.Contains(g.tips, newTip(e.Event)): // or the tip was damaged
+		g.tips = replaceTip(g.tips, parent, newTip(e.Event))
 	}
 	return nil
 }

@@ -42,6 +42,7 @@ func TestConformance(t *testing.T) {
 		{"closed", testClosed},
 		{"formats", testFormats},
 		{"damaged", testDamaged},
+		{"damaged messages return", testDamagedReturn},
 		{"followers", testFollowers},
 		{"control", testControl},
 		{"erase", testErase},

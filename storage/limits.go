@@ -45,6 +45,10 @@ const (
 	// MaxForks bounds what [Room.Forks] returns.
 	MaxForks = 1024
 
+	// maxDamaged bounds the damaged values of a room that are remembered, some 150 bytes
+	// each and some microseconds for each comparison. More is a disk to be replaced.
+	maxDamaged = 1024
+
 	// maxAbout bounds the events of one device that [Room.About] returns for one
 	// message. One is enough; more is somebody who hides others' among theirs.
 	maxAbout = 64

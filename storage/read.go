@@ -21,8 +21,10 @@ type Entry struct {
 func (r *Room) decode(cursor uint64, key string, b []byte) (Entry, error) {
 	v, err := protocol.Stored(r.group, b)
 	if err != nil {
+		r.damage.note(cursor)
 		return Entry{}, fmt.Errorf("%s: %w: %v", key, ErrDamaged, err)
 	}
+	r.damage.heal(cursor)
 	return Entry{cursor, v}, nil
 }
 

@@ -22,6 +22,8 @@ type Room struct {
 	group protocol.ID
 	keys  keys
 
+	damage damage // has a mutex of its own
+
 	mu sync.Mutex
 
 	// What is appended, committed or not.

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,51 +24,66 @@ func (r *Room) Messages(ctx context.Context, visit func(reconcile.Set) error) er
 
 // Between returns up to n committed messages from one item up to, not including,
 // another, in the order of the set: the newest of them, or the oldest; at most MaxPage.
-// Damaged entries are treated as in [Room.After].
-func (r *Room) Between(ctx context.Context, from, to reconcile.Item, n int, newest bool) ([]Entry, error) {
-	var cursors []uint64
+// Damaged entries are treated as in [Room.After]; where nothing else is on a page, the
+// next one is returned.
+func (r *Room) Between(ctx context.Context, from, to reconcile.Item, n int, newest bool) (page []Entry, damaged error) {
+	n = min(n, MaxPage)
 	err := r.look(ctx, func(v *view) error {
 		first, err := v.Find(from)
 		if err != nil {
 			return err
 		}
 		last, err := v.Find(to)
-		if err != nil {
-			return err
+		for err == nil && n > 0 && first < last && len(page) == 0 {
+			low, high := first, min(last, first+n)
+			if newest {
+				low, high = max(first, last-n), last
+				last = low
+			} else {
+				first = high
+			}
+			var wrong error
+			page, wrong, err = r.part(ctx, v, low, high)
+			damaged = cmp.Or(damaged, wrong)
 		}
-		if n = min(n, MaxPage); newest {
-			first = max(first, last-n)
-		} else {
-			last = min(last, first+n)
-		}
-		return v.elements(first, last, func(e element) error {
-			cursors = append(cursors, e.cursor)
-			return nil
-		})
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := r.store.begin(); err != nil {
-		return nil, err
-	}
-	defer r.store.end()
-	return r.entries(ctx, cursors)
+	return page, damaged
 }
 
-// entries returns the entries at cursors, in the order given.
-func (r *Room) entries(ctx context.Context, cursors []uint64) ([]Entry, error) {
+// part reads the entries of the set from one number up to another.
+func (r *Room) part(ctx context.Context, v *view, from, to int) (list []Entry, damaged, err error) {
+	var cursors []uint64
+	err = v.elements(from, to, func(e element) error {
+		cursors = append(cursors, e.cursor)
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := r.store.begin(); err != nil {
+		return nil, nil, err
+	}
+	defer r.store.end()
 	read, err := r.reader(ctx, cursors)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p := newPage(uint64(len(cursors)))
 	for _, c := range cursors {
-		if err := p.add(read(c)); err != nil {
-			return nil, err
+		e, err := read(c)
+		if errors.Is(err, ErrNotFound) { // the tree is no hint
+			r.damage.note(c)
+			err = fmt.Errorf("%s: %w: it is gone", r.keys.log(c), ErrDamaged)
+		}
+		if err := p.add(e, err); err != nil {
+			return nil, nil, err
 		}
 	}
-	return p.entries, p.damage
+	return p.entries, p.damage, nil
 }
 
 // Has says whether an event is committed.
