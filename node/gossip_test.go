@@ -111,7 +111,7 @@ func TestWhoIsSaidToBeToldIsNotForgotten(t *testing.T) {
 	mia.greet(bo)
 	count := 1
 	for heard := false; !heard; heard = mia.hear(sub, time.Second) != "" {
-		bo.send(club, "are you there?")
+		bo.send(club, fmt.Sprint("are you there? ", count))
 		count++
 	}
 	v := mia.say("not for Ana")
