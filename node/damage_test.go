@@ -1,46 +1,129 @@
 package node_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
-	dssync "github.com/ipfs/go-datastore/sync"
 
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
 )
 
-// A message is damaged on the disk: others have it, and sync brings it back.
-func TestADamagedMessageComesBack(t *testing.T) {
-	disk := dssync.MutexWrap(datastore.NewMapDatastore())
-	ana, bo := start(t, "Ana"), start(t, "Bo", func(c *node.Config) { c.Datastore = disk })
+// brittle starts somebody whose disk a test may damage.
+func brittle(t *testing.T, name string) (*person, datastore.Batching) {
+	t.Helper()
+	disk := storage.NewMemory()
+	return start(t, name, func(c *node.Config) { c.Datastore = disk }), disk
+}
+
+// damage puts something else in place of the messages that fit, or nothing, and says how
+// many there are.
+func damage(t *testing.T, disk datastore.Batching, club protocol.ID, with []byte, fits func(*protocol.Header) bool) (n int) {
+	t.Helper()
+	all, err := disk.Query(ctx(t), query.Query{Prefix: "/e"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := all.Rest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		v, err := protocol.Stored(club, e.Value)
+		if err != nil || v.Header().Chain != protocol.Messages || !fits(v.Header()) {
+			continue
+		}
+		n++
+		if with == nil {
+			err = disk.Delete(ctx(t), datastore.NewKey(e.Key))
+		} else {
+			err = disk.Put(ctx(t), datastore.NewKey(e.Key), with)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n
+}
+
+// Messages are damaged on the disk, own ones up to the end of their chain among them:
+// others have them, and sync brings them back. Nobody becomes another device by that, and
+// no chain forks.
+func TestDamagedMessagesComeBack(t *testing.T) {
+	ana := start(t, "Ana")
+	bo, disk := brittle(t, "Bo")
 	club := ana.create("club")
 	bo.join(ana.invite(club, node.InviteOptions{}))
 	for _, text := range []string{"one", "two", "three"} {
 		ana.send(club, text)
 	}
 	bo.await(club, 3)
+	bo.send(club, "four")
+	bo.send(club, "five")
+	ana.await(club, 5)
+	me := bo.Device(club)
 	bo.sleep()
-	all, err := disk.Query(ctx(t), query.Query{Prefix: "/e"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, _ := all.Rest()
-	n := 0
-	for _, e := range list {
-		v, err := protocol.Stored(club, e.Value)
-		if err == nil && v.Header().Chain == protocol.Messages && v.Header().Seq == 2 {
-			n++
-			if err := disk.Put(ctx(t), datastore.NewKey(e.Key), []byte("damaged")); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if n != 1 {
+	n := damage(t, disk, club, []byte("damaged"), func(h *protocol.Header) bool { return h.Dev == me || h.Seq == 2 })
+	if n < 3 {
 		t.Fatalf("%d are damaged", n)
 	}
 	bo.wake()
+	if got := bo.texts(club); len(got) != 2 {
+		t.Fatalf("nothing is damaged: %q", got)
+	}
 	bo.reach(ana)
+	bo.await(club, 5)
+	bo.send(club, "six")
+	ana.await(club, 6)
+	agree(t, club, 6, ana, bo)
+	eventually(t, "they hold the same", func() bool { return ana.Whole(club) == bo.Whole(club) })
+	if bo.Device(club) != me || len(ana.forks(club)) > 0 || len(bo.forks(club)) > 0 {
+		t.Fatalf("Bo is another device, or forked a chain: %v %v", ana.forks(club), bo.forks(club))
+	}
+}
+
+// A message that nobody can read any more keeps no two members from agreeing; once
+// somebody comes who has it, they have it, too.
+func TestDamagedEverywhere(t *testing.T) {
+	ana, anas := brittle(t, "Ana")
+	bo, bos := brittle(t, "Bo")
+	cleo := start(t, "Cleo")
+	club := ana.create("club")
+	link := ana.invite(club, node.InviteOptions{})
+	bo.join(link)
+	cleo.join(link)
+	for _, text := range []string{"one", "two", "three"} {
+		ana.send(club, text)
+	}
 	bo.await(club, 3)
+	cleo.await(club, 3)
+	all := []*person{ana, bo, cleo}
+	for _, p := range all {
+		p.sleep()
+	}
+	second := func(h *protocol.Header) bool { return h.Seq == 2 }
+	if a, b := damage(t, anas, club, []byte("damaged"), second), damage(t, bos, club, nil, second); a == 0 || b == 0 {
+		t.Fatalf("%d and %d are damaged", a, b)
+	}
+	ana.wake()
+	bo.wake()
+	ana.reach(bo)
+	if got := ana.texts(club); !slices.Equal(got, []string{"one", "three"}) { // Bo notices when Ana asks
+		t.Fatalf("nothing is damaged: %q", got)
+	}
+	eventually(t, "Ana and Bo agree", func() bool { return ana.Whole(club) == bo.Whole(club) })
+	whole := ana.Whole(club)
+	cleo.wake()
+	cleo.reach(bo)
+	for _, p := range all {
+		p.await(club, 3)
+	}
+	agree(t, club, 3, all...)
+	eventually(t, "all agree", func() bool { return ana.Whole(club) == cleo.Whole(club) && bo.Whole(club) == cleo.Whole(club) })
+	if ana.Whole(club) == whole {
+		t.Fatal("nothing came back")
+	}
 }

@@ -165,7 +165,7 @@ func (g *giver) give(d reconcile.Difference) error {
 
 // giveSome sends of a short range what the other side did not list.
 func (g *giver) giveSome(d reconcile.Difference) error {
-	var missing []protocol.ID
+	var missing []reconcile.Item
 	err := g.r.told(g.ctx, func(set reconcile.Set) error {
 		from, err := set.Find(d.From)
 		if err != nil {
@@ -184,7 +184,7 @@ func (g *giver) giveSome(d reconcile.Difference) error {
 		}
 		return set.Items(from, to, func(it reconcile.Item) error {
 			if !except[it.ID] {
-				missing = append(missing, it.ID)
+				missing = append(missing, it)
 			}
 			return nil
 		})
@@ -193,15 +193,15 @@ func (g *giver) giveSome(d reconcile.Difference) error {
 		return err
 	}
 	var page []storage.Entry
-	for _, id := range missing {
-		e, err := g.r.log.Get(g.ctx, id)
-		if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrDamaged) {
-			continue
-		}
-		if err != nil {
+	for _, it := range missing {
+		// By the set, which notices what is damaged or gone: it is not found here again.
+		list, err := g.r.log.Between(g.ctx, it, reconcile.Infinity(), 1, false)
+		if err := g.r.readable(err); err != nil {
 			return err
 		}
-		page = append(page, e)
+		if len(list) > 0 && list[0].Event.ID() == it.ID {
+			page = append(page, list...)
+		}
 	}
 	return g.send(page...)
 }

@@ -161,7 +161,7 @@ func (r *room) restore(ctx context.Context) error {
 	}
 	r.fill(r.set, control)
 	newest, _, err := r.log.Newest(ctx, 1, storage.Position{})
-	if err != nil {
+	if err := r.readable(err); err != nil {
 		return err
 	}
 	for _, e := range newest {

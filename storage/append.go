@@ -26,7 +26,8 @@ func (r *Room) Append(events []protocol.Verified) *Commit { return r.take(events
 // event comes after the one it links to, or Receive fails with ErrGap. A message may come
 // before, and leaves a hole that is filled later; where there are too many, Receive fails
 // with ErrHoles. A stored copy that is erased is not replaced by a whole one, which
-// [Room.Restore] does; an erased copy of what is not stored is taken like any.
+// [Room.Restore] does; an erased copy of what is not stored is taken like any. One that
+// is damaged is replaced, under a new cursor: who reads on from one sees it.
 //
 // Receive reads the disk also where what an event links to is no tip.
 func (r *Room) Receive(events []protocol.Verified) *Commit { return r.take(events, true) }
