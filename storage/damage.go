@@ -55,7 +55,7 @@ func (d *damage) heal(cursor uint64) {
 	d.stamp.Add(1)
 }
 
-// look finds out which messages lie at the fresh cursors: some 0.1 s for a million.
+// look finds out which messages lie at the fresh cursors: 60 ms for 100,000.
 func (d *damage) look(v *view) error {
 	d.mu.Lock()
 	sought := make(map[uint64]bool, len(d.fresh))
