@@ -78,7 +78,7 @@ func (r *replica) admit() {
 	}); !ok {
 		w.fail("replica %d cannot admit", r.n)
 	}
-	o.admitter, o.side = r, r.side
+	o.giver, o.side = []*replica{r}, r.side
 	o.begin(r.log[0])
 	w.pull(o, r)
 }
@@ -94,7 +94,10 @@ func (r *replica) act() {
 	case x < 25:
 		r.admit()
 	case x < 40:
-		r.issue(protocol.KindGrant, &protocol.Grant{Target: root, Rank: pick(r.w, []protocol.Rank{protocol.Admin, protocol.Moderator, protocol.Greeter})})
+		rank := pick(r.w, []protocol.Rank{protocol.Admin, protocol.Moderator, protocol.Greeter})
+		if _, ok := r.issue(protocol.KindGrant, &protocol.Grant{Target: root, Rank: rank}); ok {
+			o.giver = append(o.giver, r) // whom it lets in belongs as long as this rank was given rightly
+		}
 	case x < 70:
 		kind := pick(r.w, []protocol.Kind{protocol.KindBan, protocol.KindRemove, protocol.KindMute})
 		if o == r {
@@ -136,7 +139,19 @@ func (r *replica) cut(o *replica) (c protocol.Cut) {
 	return c
 }
 
-// doubtful says whether what somebody said need not count.
+// doubtful says whether what somebody said need not count: somebody acted on it, or on
+// whoever gave it its place or a rank, and so on.
 func (r *replica) doubtful() bool {
-	return r.denied || r.admitter != nil && r.admitter.doubtful()
+	seen := map[*replica]bool{r: true}
+	for list := []*replica{r}; len(list) > 0; list = list[1:] {
+		if list[0].denied {
+			return true
+		}
+		for _, o := range list[0].giver {
+			if !seen[o] {
+				seen[o], list = true, append(list, o)
+			}
+		}
+	}
+	return false
 }

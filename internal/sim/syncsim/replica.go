@@ -11,15 +11,15 @@ import (
 
 // replica is what one installation holds.
 type replica struct {
-	w        *world
-	n        int
-	id       protocol.Identity
-	clock    protocol.Clock
-	skew     int64 // how far its clock is off, in milliseconds
-	side     int   // of the part it is in
-	asleep   bool
-	admitter *replica
-	denied   bool // somebody did something about its place, or about whoever let it in
+	w      *world
+	n      int
+	id     protocol.Identity
+	clock  protocol.Clock
+	skew   int64 // how far its clock is off, in milliseconds
+	side   int   // of the part it is in
+	asleep bool
+	giver  []*replica // who let it in, and who gave it another rank
+	denied bool       // somebody did something about its place
 
 	log     []protocol.Verified // what it holds, as it came: the disk
 	durable int                 // so much of the log survives a kill
