@@ -110,6 +110,11 @@ func (s *server) postImport(r *http.Request) (Import, error) {
 	defer cancel()
 	res, err := s.node.Import(ctx, sized{r.Body, r.ContentLength})
 	if err != nil {
+		if ctx.Err() == nil {
+			// Who is still writing when the answer comes and the connection closes may see
+			// that only.
+			_, _ = io.Copy(io.Discard, r.Body)
+		}
 		return Import{}, cut(ctx, err)
 	}
 	return newImport(res), nil
