@@ -7,9 +7,10 @@ import (
 	"testing"
 
 	"github.com/ipfs/go-datastore"
-	dssync "github.com/ipfs/go-datastore/sync"
 
 	"github.com/p2pchat/p2pchat/node"
+
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 // A stuckDisk keeps a commit of an event waiting until it is let go, and fails it then.
@@ -50,7 +51,7 @@ func (b *stuckBatch) Commit(c context.Context) error {
 // A writer gives up before the disk fails: what is not stored is told to nobody, or what
 // is said next in its place would fork the chain.
 func TestWhoGaveUpIsNotToldWhenTheDiskFails(t *testing.T) {
-	disk := &stuckDisk{Batching: dssync.MutexWrap(datastore.NewMapDatastore()), stuck: make(chan chan struct{}, 1)}
+	disk := &stuckDisk{Batching: storage.NewMemory(), stuck: make(chan chan struct{}, 1)}
 	ana, bo := start(t, "Ana", func(c *node.Config) { c.Datastore = disk }), start(t, "Bo")
 	club := ana.create("club")
 	bo.join(ana.invite(club, node.InviteOptions{}))

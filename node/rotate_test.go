@@ -238,6 +238,12 @@ func TestFloodOfRekeysStopsNobody(t *testing.T) {
 	if hears := ana.Hears(club); len(hears) > protocol.MaxWelcomeSecrets {
 		t.Errorf("Ana listens on %d topics", len(hears))
 	}
+	for range protocol.MaxHelloTags { // more places to meet than anybody is told to keep
+		ana.rotate(club, true, nil)
+	}
+	if n := len(ana.Meets(club)); n != protocol.MaxHelloTags {
+		t.Errorf("Ana keeps %d rendezvous secrets", n)
+	}
 }
 
 func TestSinceJoin(t *testing.T) {

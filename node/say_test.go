@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"github.com/ipfs/go-datastore"
-	dssync "github.com/ipfs/go-datastore/sync"
 
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 // oneLine fails unless a person's own messages are a chain without fork or hole, and
@@ -127,7 +127,7 @@ func TestSlowModeWhereWritersWaitTogether(t *testing.T) {
 }
 
 func TestManyWritersOnABadDisk(t *testing.T) {
-	disk := &badDisk{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}
+	disk := &badDisk{Batching: storage.NewMemory()}
 	ana := start(t, "Ana", func(c *node.Config) { c.Datastore = disk })
 	club := ana.create("club")
 	disk.every.Store(7)

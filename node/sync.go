@@ -23,7 +23,7 @@ import (
 // wantSync has a room pull from a peer soon. While one pull with a peer runs,
 // another is remembered and follows it.
 func (n *Node) wantSync(r *room, p peer.ID, delay time.Duration) {
-	start := false
+	var begun *syncState
 	n.peers.with(p, func(s *peerState) {
 		st := s.syncing[r.group]
 		if st == nil {
@@ -34,20 +34,18 @@ func (n *Node) wantSync(r *room, p peer.ID, delay time.Duration) {
 			st.again = true
 			return
 		}
-		st.running, start = true, true
+		st.running, begun = true, st
 	})
-	if start {
-		n.spawn(func(ctx context.Context) { n.syncLoop(ctx, r, p, delay) })
+	if begun != nil {
+		n.spawn(func(ctx context.Context) { n.syncLoop(ctx, r, p, begun, delay) })
 	}
 }
 
-func (n *Node) syncLoop(ctx context.Context, r *room, p peer.ID, delay time.Duration) {
+// syncLoop pulls until nothing more is due. The state is that of one connection: whoever
+// goes and comes back has another, and a loop of its own.
+func (n *Node) syncLoop(ctx context.Context, r *room, p peer.ID, st *syncState, delay time.Duration) {
 	for again := true; again; {
-		n.peers.with(p, func(s *peerState) {
-			if st := s.syncing[r.group]; st != nil {
-				delay = max(delay, st.pause())
-			}
-		})
+		n.peers.do(func() { delay = max(delay, st.pause()) })
 		select {
 		case <-ctx.Done():
 			return
@@ -57,13 +55,10 @@ func (n *Node) syncLoop(ctx context.Context, r *room, p peer.ID, delay time.Dura
 		if err != nil {
 			n.log.Debug("sync", "group", protocol.Short(r.group.Text(protocol.GroupPrefix)), "peer", p, "err", err)
 		}
-		again = false
-		n.peers.with(p, func(s *peerState) {
-			if st := s.syncing[r.group]; st != nil { // or the peer has gone and come back
-				st.judge(err)
-				again, st.again = st.again, false
-				st.running = again
-			}
+		n.peers.do(func() {
+			st.judge(err)
+			again, st.again = st.again, false
+			st.running = again
 		})
 		delay = syncDebounce
 	}
