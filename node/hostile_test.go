@@ -886,6 +886,37 @@ func TestMessageFromTheFuture(t *testing.T) {
 	}
 }
 
+// What does not count moves nothing: Bo holds what Mia wrote, her clock set right, before
+// she heard that Ana had muted her; Ana does not.
+func TestTheMutedMoveNothing(t *testing.T) {
+	ana, bo, club, link := party(t)
+	mia := newOutsider(t).admit(ana, link, "Mia")
+	mia.offer()
+	d := mia.draft(mia.end)
+	d.HLC = uint64(time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli())
+	first := mia.sign(d, "from 2040")
+	mia.feed(ana, [][]byte{first.Wire()})
+	ana.send(club, "what year is it?")
+	bo.await(club, 2)
+	ana.sleep()
+	d = mia.draft(first.Tip())
+	d.HLC = uint64(time.Now().Add(-time.Hour).UnixMilli())
+	mia.feed(bo, [][]byte{mia.sign(d, "sorry").Wire()})
+	bo.await(club, 3)
+	if got := bo.texts(club); !slices.Equal(got, []string{"from 2040", "sorry", "what year is it?"}) {
+		t.Errorf("before the mute Bo reads %q", got)
+	}
+	bo.sleep()
+	ana.wake()
+	did(t)(ana.Mute(ctx(t), club, "Mia", node.MuteOptions{}))
+	bo.wake()
+	want := []string{"what year is it?", "from 2040"}
+	eventually(t, "Bo reads as Ana", func() bool { return slices.Equal(bo.texts(club), want) })
+	if got := ana.texts(club); !slices.Equal(got, want) {
+		t.Errorf("Ana reads %q", got)
+	}
+}
+
 // Messages that follow what never comes, without end.
 func TestOrphansAreBounded(t *testing.T) {
 	const count, most = 2500, 1024 // of messages that follow what nobody has

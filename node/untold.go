@@ -39,8 +39,9 @@ type untoldAll struct {
 
 // refreshUntold brings untold in step with the store. The caller holds mu.
 func (r *room) refreshUntold() {
+	changed := false
 	if stamp := r.current().Stamp(); r.untold.by == nil || r.untold.stamp != stamp {
-		r.untold = untoldAll{stamp: stamp, by: make(map[protocol.Key]*untold)}
+		r.untold, changed = untoldAll{stamp: stamp, by: make(map[protocol.Key]*untold)}, true
 	}
 	gaps := make(map[protocol.Key]bool)
 	for _, g := range r.log.Gaps() {
@@ -48,7 +49,6 @@ func (r *room) refreshUntold() {
 	}
 	before := r.untold.by
 	r.untold.by, r.untold.late = make(map[protocol.Key]*untold), false
-	changed := false
 	for _, ends := range chainsOf(r.log.Tips(), protocol.Messages) {
 		dev, most := ends[0].Dev, branchesTold
 		if gaps[dev] {
@@ -71,9 +71,12 @@ func (r *room) refreshUntold() {
 	changed = r.refreshDamaged() || changed
 	if changed || len(before) > 0 {
 		r.untold.items = slices.Clone(r.untold.damaged)
-		for _, u := range r.untold.by {
+		aside := make(map[protocol.Key][]reconcile.Item, len(r.untold.by))
+		for dev, u := range r.untold.by {
 			r.untold.items = append(r.untold.items, u.items...)
+			aside[dev] = u.items
 		}
+		r.log.SetAside(aside)
 		slices.SortFunc(r.untold.items, reconcile.Item.Compare)
 		r.untold.items = slices.Compact(r.untold.items)
 	}

@@ -68,6 +68,7 @@ func (n *Node) Last(ctx context.Context, group protocol.ID, count int) (lines []
 		return nil, 0, err
 	}
 	cursor = r.log.Cursor()
+	r.order()
 	var before storage.Position
 	first := make(map[protocol.Key]int) // the oldest line of each device so far
 	for count == 0 || len(lines) < count {
@@ -104,6 +105,16 @@ func (n *Node) Last(ctx context.Context, group protocol.ID, count int) (lines []
 	markLate(lines, r.moment)
 	slices.Reverse(lines)
 	return lines, cursor, nil
+}
+
+// order sees to it that only what others are told of moves others in the display order.
+func (r *room) order() {
+	if !r.log.Falls() {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refreshUntold()
 }
 
 // gapBefore returns how many messages right before one on its chain are not here, though

@@ -87,9 +87,7 @@ func (r *Room) enqueue(c *change) *Commit {
 	return commit
 }
 
-// items cuts a change into requests. Changes of the display order come last and
-// alone: opening redoes them from the events that cause them, which must be
-// durable before any effect of theirs is.
+// items cuts a change into requests.
 func (r *Room) items(c *change) []*item {
 	var items []*item
 	first, from, size := 0, 0, 0
@@ -104,12 +102,6 @@ func (r *Room) items(c *change) []*item {
 	}
 	if len(items) == 0 { // no event: nothing new, a record, or values in place of others
 		items = r.plainItems(c)
-	}
-	if len(c.lowered) > 0 {
-		r.lowering++
-		it := r.item(c.lowered, progress{position: position{c.last, c.count}})
-		it.alone = true
-		items = append(items, it)
 	}
 	return items
 }
@@ -155,6 +147,7 @@ type after struct {
 	position
 	chain chainKey
 	held  held
+	moves bool // in the display order
 	element
 }
 
@@ -162,6 +155,9 @@ func progressOf(list []after) progress {
 	p := progress{position: list[len(list)-1].position, chains: make(map[chainKey]held, 1)}
 	for _, a := range list {
 		p.chains[a.chain] = a.held
+		if a.moves {
+			p.turned = append(p.turned, a.chain)
+		}
 		if a.chain.chain == protocol.Messages {
 			p.elements = append(p.elements, a.element)
 		}
@@ -178,7 +174,6 @@ type change struct {
 	wanting int // what all chains want
 	writes  []write
 	keys    map[string]int // key → its newest write
-	lowered []write        // changes of the display order
 	ends    []int          // where each event's writes end
 	after   []after        // what is true after each event
 	mark    mark           // of its arrival; zero if it leaves none
@@ -243,12 +238,13 @@ func (c *change) take(ctx context.Context, e Entry) error {
 	was := c.held(p.chainKey)
 	g := growth{held: was, cursors: []uint64{e.Cursor}}
 	if parent, ok := extends(was.tips, h); ok {
-		g.behind = parent >= 0 && was.tips[parent].HLC > h.HLC
+		if g.timeBefore(h.Seq) > h.HLC {
+			g.fall(h.Seq)
+		}
 		g.tips = replaceTip(was.tips, parent, newTip(e.Event))
 	} else if err := c.grow(ctx, e, &g); err != nil || g.duplicate {
 		return err
 	}
-	g.back = g.back || g.behind || g.ahead
 	c.index(e, p, g)
 	c.chains[p.chainKey] = g.held
 	c.wanting += len(g.wants) - len(was.wants)
@@ -256,13 +252,7 @@ func (c *change) take(ctx context.Context, e Entry) error {
 		c.count++
 	}
 	c.ends = append(c.ends, len(c.writes))
-	c.after = append(c.after, after{position{c.last, c.count}, p.chainKey, g.held, elementOf(e)})
-	switch {
-	case g.bridge && g.back:
-		return c.bridge(ctx, e)
-	case g.behind:
-		return c.lower(ctx, e, len(g.tips) == 1)
-	}
+	c.after = append(c.after, after{position{c.last, c.count}, p.chainKey, g.held, g.nearFall(h.Seq), elementOf(e)})
 	return nil
 }
 

@@ -52,9 +52,6 @@ type growth struct {
 	cursors   []uint64 // of all events at its place
 	duplicate bool     // nothing: it is stored already
 	replaces  bool     // a damaged copy, which was counted
-	behind    bool     // its time is lower than its predecessor's
-	ahead     bool     // its time is higher than a successor's that was here before
-	bridge    bool     // a successor was here before
 	opens     bool     // its predecessor is not here
 }
 
@@ -137,8 +134,10 @@ var errDuplicate = errors.New("stored twice")
 // follow links an event to what is stored before and after it.
 func (c *change) follow(ctx context.Context, e Entry, g *growth) error {
 	h, id := e.Event.Header(), e.Event.ID()
-	prev, err := c.predecessor(ctx, h, g)
-	if err != nil {
+	if err := c.predecessor(ctx, h, g); err != nil {
+		return err
+	}
+	if err := c.fallsAt(ctx, h, g); err != nil {
 		return err
 	}
 	next, err := c.successor(ctx, e, g)
@@ -152,12 +151,10 @@ func (c *change) follow(ctx context.Context, e Entry, g *growth) error {
 	if g.free(h.Seq) {
 		g.occupy(h.Seq)
 	}
-	g.behind, g.bridge = prev > h.HLC, next
 	if g.opens {
 		g.miss(want{Seq: h.Seq - 1, ID: h.Prev, HLC: h.HLC})
 	}
 	if w, ok := g.wanted(h.Seq, id); ok {
-		g.ahead = w.HLC < h.HLC
 		g.found(w)
 	}
 	switch {
@@ -169,24 +166,18 @@ func (c *change) follow(ctx context.Context, e Entry, g *growth) error {
 	return nil
 }
 
-// predecessor returns the time of what an event links to, 0 where it is not stored.
-func (c *change) predecessor(ctx context.Context, h *protocol.Header, g *growth) (uint64, error) {
-	if h.Seq == 1 {
-		return 0, nil
-	}
-	if i := slices.IndexFunc(g.tips, func(t tip) bool { return t.ID == h.Prev && t.Seq == h.Seq-1 }); i >= 0 {
-		return g.tips[i].HLC, nil
+// predecessor looks for what an event links to, and opens a hole where it is not stored.
+func (c *change) predecessor(ctx context.Context, h *protocol.Header, g *growth) error {
+	if h.Seq == 1 || slices.ContainsFunc(g.tips, func(t tip) bool { return t.ID == h.Prev && t.Seq == h.Seq-1 }) {
+		return nil
 	}
 	if !g.free(h.Seq - 1) {
-		prev, err := c.find(ctx, place{chainKey{h.Dev, h.Chain}, h.Seq - 1}, h.Prev)
-		if err == nil {
-			return prev.Event.Header().HLC, nil
-		}
+		_, err := c.find(ctx, place{chainKey{h.Dev, h.Chain}, h.Seq - 1}, h.Prev)
 		if !errors.Is(err, ErrNotFound) {
-			return 0, err
+			return err
 		}
 	}
-	return 0, c.open(h, g)
+	return c.open(h, g)
 }
 
 // open takes an event whose predecessor is not stored, if that may be.

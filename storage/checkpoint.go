@@ -31,7 +31,7 @@ type chainMark struct {
 	Tips  []tip          `cbor:"3,keyasint"`
 	Holes []span         `cbor:"4,keyasint,omitempty"`
 	Wants []want         `cbor:"5,keyasint,omitempty"`
-	Back  bool           `cbor:"6,keyasint,omitempty"`
+	Falls []uint64       `cbor:"6,keyasint,omitempty"`
 }
 
 func (c *checkpoint) write() write {
@@ -55,7 +55,7 @@ func decodeCheckpoint(key string, b []byte) (*checkpoint, error) {
 func (r *Room) checkpoint() (c *checkpoint, pages []write) {
 	c = &checkpoint{Group: r.group, Cursor: r.committed.cursor, Count: r.committed.count, room: r, key: r.keys.checkpoint()}
 	for k, h := range r.durable {
-		c.Chains = append(c.Chains, chainMark{k.dev, k.chain, h.tips, h.holes, h.wants, h.back})
+		c.Chains = append(c.Chains, chainMark{k.dev, k.chain, h.tips, h.holes, h.wants, h.falls})
 	}
 	if !r.tree.lost {
 		pages = r.tree.flush()
@@ -72,7 +72,7 @@ func (r *Room) dueCheckpoint() (c *checkpoint, writes []write) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c = r.frozen; c == nil {
-		if !r.due() || r.lowering > 0 {
+		if !r.due() {
 			return nil, nil
 		}
 		var pages []write
@@ -130,7 +130,7 @@ func (s *Store) finalCheckpoints() {
 		r.mu.Lock()
 		var c *checkpoint
 		var pages, end []write
-		if r.broken == nil && r.lowering == 0 && max(r.committed.cursor, r.reserved) > r.mark {
+		if r.broken == nil && max(r.committed.cursor, r.reserved) > r.mark {
 			c, pages = r.checkpoint()
 			end = []write{c.write(), {key: r.keys.reserved(), value: encodeCursors(c.Cursor)}}
 		}

@@ -67,8 +67,6 @@ func (w *write) size() int { return len(w.key) + len(w.value) }
 type item struct {
 	writes []write
 	size   int
-	// alone says that everything before it must be durable before it is written.
-	alone  bool
 	early  bool    // readers may see it before it is durable
 	shown  bool    // they do
 	commit *Commit // nil where nobody waits
@@ -135,7 +133,7 @@ func (q *queue) take() []*item {
 	}
 	n, size := 0, 0
 	for _, it := range q.items {
-		if n > 0 && (it.alone || n == maxBatchItems || size+it.size > maxBatchBytes) {
+		if n > 0 && (n == maxBatchItems || size+it.size > maxBatchBytes) {
 			break
 		}
 		n++

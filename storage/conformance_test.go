@@ -33,6 +33,7 @@ func TestConformance(t *testing.T) {
 		{"shuffled", testShuffled},
 		{"backwards", testBackwards},
 		{"branches", testBranchesBackwards},
+		{"falls", testFalls},
 		{"forks", testForks},
 		{"refused", testRefused},
 		{"records", testRecords},

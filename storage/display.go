@@ -28,19 +28,35 @@ func (r *Room) Newest(ctx context.Context, n int, before Position) ([]Entry, Pos
 	defer r.store.end()
 	var p page
 	end := r.Cursor()
+	moved, err := r.moves(ctx)
+	if err != nil {
+		return nil, before, err
+	}
 	n = min(n, MaxPage)
-	for len(p.entries) < n {
-		hits, err := r.walkBack(ctx, before.key, n-len(p.entries))
+	for more := true; more && len(p.entries) < n; {
+		want := n - len(p.entries)
+		hits, err := r.walkBack(ctx, before.key, want)
 		if err != nil {
 			return nil, before, err
 		}
-		if len(hits) == 0 {
-			break
+		floor := ""
+		if more = len(hits) == want; more {
+			floor = hits[want-1]
+		}
+		hits = moved.apply(hits, floor, before.key)
+		if len(hits) > want {
+			hits, more = hits[:want], true
+			floor = hits[want-1]
 		}
 		if err := r.show(ctx, hits, end, &p); err != nil {
 			return nil, before, err
 		}
-		before.key = hits[len(hits)-1]
+		switch {
+		case more:
+			before.key = floor
+		case len(hits) > 0:
+			before.key = hits[len(hits)-1]
+		}
 	}
 	slices.Reverse(p.entries)
 	return p.entries, before, p.damage
@@ -65,7 +81,7 @@ func (r *Room) show(ctx context.Context, hits []string, end uint64, p *page) err
 			continue
 		}
 		e, wrong := read(cursor)
-		if wrong == nil && (hlc > e.Event.Header().HLC || r.keys.display(hlc, e.Event, cursor) != key) {
+		if wrong == nil && r.keys.display(hlc, e.Event, cursor) != key {
 			continue
 		}
 		err = p.add(e, wrong)

@@ -51,9 +51,10 @@
 // # Order
 //
 // The display order is (time, device, seq, id), the time being an event's hybrid
-// time, or the lowest of those that follow it on its chain where that is lower: so it
+// time, or the lowest at the places after it on its chain where that is lower: so it
 // is causal along a chain, even after a clock stood in 2040. It is a function of what is
-// stored, whatever came first: what fills a hole may let those behind it reach across.
+// stored and counts ([Room.SetAside]), whatever came first. The index on disk has events by
+// their own times; those few that stand elsewhere are found when the order is read.
 // Devices are compared by 6 bytes and ids, which part forks only, by 3.
 //
 // # Keys
@@ -70,7 +71,7 @@
 //	/k/G/<cursor>                   empty: this entry is a control event
 //	/i/G/<9 bytes of id>            the event's cursor
 //	/c/G/<device><chain><seq>       the cursors at this place: several where a chain forked
-//	/d/G/t/i/m/e/-/o/f/<event>      empty: the display order; the key ends with the cursor
+//	/d/G/t/i/m/e/-/o/f/<event>      empty: events by time; the key ends with the cursor
 //	/o/G/<number>                   a page of the tree
 //	/w/G/<cursor>                   empty: this entry came before what it links to (until a checkpoint)
 //	/a/G/<9 bytes of id>/<cursor>   empty: this entry's header names that event

@@ -14,10 +14,10 @@ import (
 // held is what a room holds of a chain. It is replaced and never changed: what is
 // appended, what is committed and what is on its way to the disk share its slices.
 type held struct {
-	tips  []tip  // events that no stored one follows, the longest first
-	holes []span // places below the longest where nothing is stored, ascending
-	wants []want // what stored events link to and is not stored, by seq and id
-	back  bool   // a stored event carries a lower time than the one it links to
+	tips  []tip    // events that no stored one follows, the longest first
+	holes []span   // places below the longest where nothing is stored, ascending
+	wants []want   // what stored events link to and is not stored, by seq and id
+	falls []uint64 // places with a lower time than the one before them
 }
 
 // span is places of a chain, both ends included.

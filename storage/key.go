@@ -189,20 +189,29 @@ func (k keys) record(dev protocol.Key, t protocol.RecordType) string {
 // is what a page's beginning is found by; see [Room.Newest].
 func (k keys) display(hlc uint64, v protocol.Verified, cursor uint64) string {
 	h, id := v.Header(), v.ID()
-	b := k.start('d', 48)
-	for i := hlcLen - 1; i > 0; i-- {
-		b = append(b, alphabet[hlc>>(6*i)&63], '/')
-	}
-	b = append(b, alphabet[hlc&63])
+	b := appendPath(k.start('d', 48), hlc)
 	b = appendText(b, h.Dev[:6])
 	b = appendOrdinal(b, h.Seq)
 	b = appendText(b, id[:3])
 	return string(appendOrdinal(b, cursor))
 }
 
+// redisplay is the key of the same event at another time.
+func (k keys) redisplay(key string, hlc uint64) string {
+	rest := len(k.prefix('d')) + 1 + displayPath + 1
+	return string(appendPath(k.start('d', 48), hlc)) + key[rest:]
+}
+
 // displayPath is the length of the path part of a display key: seven characters
 // of time, each with its slash.
 const displayPath = 2 * (hlcLen - 1)
+
+func appendPath(b []byte, hlc uint64) []byte {
+	for i := hlcLen - 1; i > 0; i-- {
+		b = append(b, alphabet[hlc>>(6*i)&63], '/')
+	}
+	return append(b, alphabet[hlc&63])
+}
 
 // parseDisplay returns the cursor of a display key, and its time.
 func (k keys) parseDisplay(key string) (hlc, cursor uint64, ok bool) {

@@ -53,11 +53,14 @@ const (
 	// message. One is enough; more is somebody who hides others' among theirs.
 	maxAbout = 64
 
-	// maxLower is how far back along its chain an event that carries a lower time
-	// moves its predecessors in the display. It is more than anybody writes before
+	// maxMove is how far back along its chain an event that carries a lower time
+	// moves those before it in the display. It is more than anybody writes before
 	// noticing that the clock is wrong, and bounds what a device that counts
-	// backwards can make everybody else write.
-	maxLower = 256
+	// backwards can make everybody else read and keep in memory.
+	maxMove = 256
+	// maxFalls bounds the places of one chain around which events move, the newest: at
+	// 512 reads each. More is a device that counts backwards.
+	maxFalls = 64
 
 	// maxLeaf bounds the messages in a leaf of the tree: some 9 kB on disk.
 	maxLeaf = 256

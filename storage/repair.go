@@ -33,6 +33,11 @@ func (r *Room) loadLocked(ctx context.Context) error {
 	r.committed = position{r.last, r.count}
 	r.durable = maps.Clone(r.chains)
 	r.recount()
+	for k, h := range r.chains {
+		if len(h.falls) > 0 {
+			r.turned[k] = true
+		}
+	}
 	close(r.changed)
 	r.changed = make(chan struct{})
 	return nil
@@ -44,7 +49,7 @@ func (r *Room) rebuild(ctx context.Context) error {
 		return err
 	}
 	r.last, r.count, r.mark = c.Cursor, c.Count, c.Cursor
-	r.overlay, r.lowering, r.sinceMark = make(map[string]staged), 0, 0
+	r.overlay, r.sinceMark = make(map[string]staged), 0
 	r.frozen, r.arrivals = nil, nil
 	if r.tree, err = r.openTree(ctx, c.Tree); err != nil {
 		return err
@@ -54,7 +59,7 @@ func (r *Room) rebuild(ctx context.Context) error {
 	}
 	r.chains = make(map[chainKey]held, len(c.Chains))
 	for _, m := range c.Chains {
-		r.chains[chainKey{m.Dev, m.Chain}] = held{m.Tips, m.Holes, m.Wants, m.Back}
+		r.chains[chainKey{m.Dev, m.Chain}] = held{m.Tips, m.Holes, m.Wants, m.Falls}
 	}
 	if c.Tree != nil {
 		r.sweepPages(c.Tree.Old)
@@ -233,9 +238,6 @@ func (p *replay) flush(ctx context.Context) error {
 		}
 	}
 	if err := r.store.write(c.writes, drop); err != nil {
-		return err
-	}
-	if err := r.store.write(c.lowered); err != nil {
 		return err
 	}
 	r.last, r.count = c.last, c.count

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/protocol/reconcile"
 )
 
 // Room is one group's history: an arrival log of control events and messages,
@@ -50,6 +51,12 @@ type Room struct {
 	arrivals  []element     // committed, and not in the tree yet
 	changed   chan struct{} // closed at the next commit
 
+	// What stands elsewhere in the display order than its own time says; see moves.
+	finding sync.Mutex // held by who finds it, before mu
+	moved   *moves
+	turned  map[chainKey]bool // chains of which it is to be found
+	aside   map[protocol.Key][]reconcile.Item
+
 	// What the committer needs for checkpoints.
 	exists    bool        // a checkpoint is on disk
 	mark      uint64      // the cursor it speaks of
@@ -58,7 +65,6 @@ type Room struct {
 	reserved  uint64      // cursors up to here are not given out after a crash
 	reserving uint64      // the same, once the batch that is written is durable
 	frozen    *checkpoint // its pages are on disk, and the next batch writes it
-	lowering  int         // display changes that are queued
 }
 
 // position is how far a log has come.
@@ -102,11 +108,15 @@ type progress struct {
 	epoch, item uint64
 	position
 	chains   map[chainKey]held
+	turned   []chainKey // those of which something may move in the display order
 	elements []element
 }
 
 func newRoom(s *Store, group protocol.ID) *Room {
-	r := &Room{store: s, group: group, keys: newKeys(group), changed: make(chan struct{})}
+	r := &Room{
+		store: s, group: group, keys: newKeys(group), changed: make(chan struct{}),
+		turned: make(map[chainKey]bool), moved: newMoves(make(map[chainKey][]move)),
+	}
 	r.tree = &tree{room: r, lost: true}
 	return r
 }
@@ -244,7 +254,6 @@ func (r *Room) fallBack() {
 	r.last, r.count = r.committed.cursor, r.committed.count
 	r.chains = maps.Clone(r.durable)
 	r.recount()
-	r.lowering = 0
 }
 
 // mayShow says whether an item may be seen before it is durable: a crash may take it
@@ -283,8 +292,8 @@ func (r *Room) publish(it *item) {
 	maps.Copy(r.durable, p.chains)
 	r.arrivals = append(r.arrivals, p.elements...)
 	r.sinceMark += it.size
-	if it.alone {
-		r.lowering--
+	for _, k := range p.turned {
+		r.turned[k] = true
 	}
 	for i := range it.writes {
 		key := it.writes[i].key
