@@ -40,7 +40,11 @@ func shown(events []protocol.Verified, aside map[protocol.ID]bool) []protocol.ID
 // Whatever came first, whatever is missing, and whatever is here and does not count: the
 // order is the one that the messages which count have everywhere.
 func testFalls(t *testing.T, make func(testing.TB) datastore.Batching) {
-	for seed := range uint64(4) {
+	seeds := uint64(4)
+	if testing.Short() {
+		seeds = 1
+	}
+	for seed := range seeds {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		var all []protocol.Verified
 		aside, items := map[protocol.ID]bool{}, map[protocol.Key][]reconcile.Item{}
