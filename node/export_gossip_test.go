@@ -57,3 +57,14 @@ func (n *Node) Validates(group protocol.ID, events ...protocol.Verified) pubsub.
 	data := protocol.EncodeFrame(protocol.FrameEvents, g)
 	return r.validate(n.ctx, "stranger", &pubsub.Message{Message: &pb.Message{Data: data}})
 }
+
+// DropsFrame is what pubsub tells when a frame does not fit into the queue to a peer.
+func (n *Node) DropsFrame(to peer.ID) {
+	n.mesh.DropRPC(&pubsub.RPC{RPC: pb.RPC{Publish: []*pb.Message{{}}}}, to)
+}
+
+// OverlooksFrame is what pubsub tells when a frame does not fit into the queue of what is
+// to be validated.
+func (n *Node) OverlooksFrame(from peer.ID) {
+	n.mesh.RejectMessage(&pubsub.Message{ReceivedFrom: from}, pubsub.RejectValidationQueueFull)
+}

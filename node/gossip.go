@@ -44,6 +44,7 @@ func (n *Node) openGossip(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("pubsub: %w", err)
 	}
+	n.spawn(n.repair)
 	return nil
 }
 
@@ -265,8 +266,8 @@ func (r *room) validateEvents(from peer.ID, wires [][]byte) pubsub.ValidationRes
 	in := r.ingest(from, events)
 	in.gossip = true
 	r.settle(in)
-	if in.gap {
-		r.mend(from)
+	if len(in.waits) > 0 {
+		r.mend(from, in.waits)
 	}
 	if in.refused > 0 || in.failure() != nil || r.anyExpired(events) {
 		return pubsub.ValidationIgnore // the forwarder may know another roster

@@ -20,8 +20,7 @@ type intake struct {
 	known   int // were here already
 	refused int
 	unheard int             // of those refused: right, and not to be kept now
-	waits   []waiting       // of those handed in
-	gap     bool            // something waits for, or follows, an event that is not here
+	waits   []waiting       // that wait for, or follow, what is not here
 	again   bool            // that was refused as surplus, and is not any more
 	control bool            // the roster may have changed
 	gossip  bool            // gossip brought them, so that others have them as well
@@ -99,7 +98,7 @@ func (r *room) ingest(from peer.ID, events []protocol.Verified) intake {
 	if len(events) > 1 && unfit(in.failure()) {
 		// The log refuses one of them, and with it all. One by one the others come in; what
 		// cites that one waits.
-		in = intake{known: in.known, gap: in.gap, again: in.again, control: in.control}
+		in = intake{known: in.known, again: in.again, control: in.control}
 		for _, v := range events {
 			one := r.takeIn(from, []protocol.Verified{v})
 			in.add(one)
@@ -125,7 +124,6 @@ func (in *intake) add(o intake) {
 	in.unheard += o.unheard
 	in.stored += o.stored
 	in.waits = append(in.waits, o.waits...)
-	in.gap = in.gap || o.gap
 	in.again = in.again || o.again
 	in.control = in.control || o.control
 	if err := o.failure(); o.commit != nil && !unfit(err) && in.failure() == nil {
@@ -169,14 +167,13 @@ func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 			in.refuse(v, events, err)
 			r.n.log.Debug("event refused", "group", r.group.Text(protocol.GroupPrefix), "err", err)
 		case !wait.IsZero():
-			in.gap = true
 			in.waits = append(in.waits, waiting{v, wait})
 			r.parked.add(from, wait, v, r.n.now())
 		default:
 			r.accept(v, q)
 		}
 	}
-	in.gap, in.waits = in.gap || len(q.waits) > 0, append(in.waits, q.waits...)
+	in.waits = append(in.waits, q.waits...)
 	in.control, in.again = q.control, r.neededAfterAll()
 	if len(q.accepted) > 0 {
 		in.commit = r.storeBy(r.log.Receive, q.accepted)

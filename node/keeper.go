@@ -3,9 +3,12 @@ package node
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/p2pchat/p2pchat/protocol"
 )
 
 // keep compares what the room holds with its neighbours until they agree: soon after
@@ -18,7 +21,6 @@ func (r *room) keep(ctx context.Context) {
 	quiet := r.n.now()
 	var last time.Time // when it compared
 	var due bool       // something changed since that gossip did not carry
-	var lost uint64    // what gossip had lost then
 	r.present()
 	r.refreshPrekey(ctx)
 	r.refreshProfile() // the name may be another than when the group last heard
@@ -27,7 +29,7 @@ func (r *room) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-r.kick:
-			r.pause(ctx)
+			pause(ctx)
 			due = true
 		case <-tick.C:
 		}
@@ -40,9 +42,6 @@ func (r *room) keep(ctx context.Context) {
 		r.errands(ctx)
 		r.tellFrontier(ctx)
 		r.saveContacts(ctx, r.n.now(), contactsEvery)
-		if n := r.n.mesh.lost.Load(); n != lost {
-			due, lost = true, n
-		}
 		now, wait := r.n.now(), syncBusy
 		if due {
 			wait = syncTick
@@ -72,41 +71,76 @@ func (r *room) talking(now time.Time) bool {
 	return now.Sub(time.Unix(0, r.stirred.Load())).Abs() < syncCalm
 }
 
-// mend asks a peer for what its events wait for, unless it is here after a moment: of
-// two that pubsub hands over at once, the second may be first.
-func (r *room) mend(from peer.ID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.mending[from] {
-		return
-	}
-	r.mending[from] = true
-	r.n.spawn(func(ctx context.Context) {
-		for r.mendLater(ctx, from) {
-		}
-	})
+// lack is an event that is not here, though one that follows it or waits for it is.
+type lack struct {
+	id    protocol.ID
+	since time.Time
 }
 
-// mendLater looks after a moment at what waits now, and says whether something has come
-// since that waits as well.
+// mend asks a peer for what its events follow or wait for, unless it is here after a
+// moment: of two that pubsub hands over at once, the second may be first. What does not
+// come is not asked for again before something else lacks it, or the keeper compares.
+func (r *room) mend(from peer.ID, waits []waiting) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list, runs := r.mending[from]
+	for _, w := range waits[:min(len(waits), lacksMost-len(list))] {
+		list = append(list, lack{w.wait, r.n.now()})
+	}
+	r.mending[from] = list
+	if !runs {
+		r.n.spawn(func(ctx context.Context) {
+			for r.mendLater(ctx, from) {
+			}
+		})
+	}
+}
+
+// mendLater looks after a moment at what is lacking still, and says whether something
+// has come since that lacks more.
 func (r *room) mendLater(ctx context.Context, from peer.ID) bool {
 	began := r.n.now()
-	r.pause(ctx)
+	pause(ctx)
 	r.mu.Lock()
-	waits, more := r.parked.waits(from, began)
-	more = more && !waits && ctx.Err() == nil // a sync brings that, too
-	if !more {
-		delete(r.mending, from)
-	}
-	r.mu.Unlock()
-	if waits {
+	defer r.mu.Unlock()
+	list := slices.DeleteFunc(r.mending[from], func(l lack) bool {
+		return len(r.parked.waiting[l.id]) == 0 && !r.log.Wanted(l.id)
+	})
+	if slices.ContainsFunc(list, func(l lack) bool { return !l.since.After(began) }) {
 		r.n.wantSync(r, from, 0)
+		list = nil // a sync brings the others, too
 	}
-	return more
+	if len(list) == 0 || ctx.Err() != nil {
+		delete(r.mending, from)
+		return false
+	}
+	r.mending[from] = list
+	return true
+}
+
+// repair compares what rooms hold with those whom a frame did not reach, or whose frame
+// nobody looked at here: pubsub does not send it again. Who asks shows what it has, so
+// that the other side asks as well.
+func (n *Node) repair(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.mesh.wake:
+		}
+		pause(ctx) // what falls out of a queue is rarely alone
+		for p := range n.mesh.takeMissed() {
+			for _, r := range n.allRooms() {
+				if _, ok := n.peers.proved(p, r.group); ok {
+					n.wantSync(r, p, 0)
+				}
+			}
+		}
+	}
 }
 
 // pause lets what comes in a burst come, so that one comparison serves it all.
-func (r *room) pause(ctx context.Context) {
+func pause(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 	case <-time.After(syncDebounce):

@@ -143,6 +143,9 @@ const (
 	// syncDebounce lets events that follow each other arrive before a gap among
 	// them starts a sync.
 	syncDebounce = 150 * time.Millisecond
+	// lacksMost bounds what is remembered of a peer to be lacking for that long: one
+	// comparison serves it all.
+	lacksMost = 64
 
 	// syncCalm is how long gossip has to be quiet before what it brought is compared,
 	// and syncBusy how often that is done all the same while people talk: what is

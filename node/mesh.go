@@ -2,7 +2,6 @@ package node
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -15,14 +14,37 @@ import (
 // mesh is whom pubsub would pass a frame on to, by topic. It is told by pubsub, as a
 // tracer: its own loop calls, so nothing here waits.
 type mesh struct {
-	lost atomic.Uint64 // frames that fell out of a full queue
-
 	mu    sync.Mutex
 	peers map[string]map[peer.ID]protocol.PeerTag
+	// missed is who did not get a frame of this node, or whose frame it did not look at.
+	missed map[peer.ID]bool
+	wake   chan struct{} // has a token when there are some
 }
 
 func newMesh() *mesh {
-	return &mesh{peers: make(map[string]map[peer.ID]protocol.PeerTag)}
+	return &mesh{
+		peers: make(map[string]map[peer.ID]protocol.PeerTag), missed: make(map[peer.ID]bool), wake: make(chan struct{}, 1),
+	}
+}
+
+// miss notes that between this node and a peer a frame was lost.
+func (m *mesh) miss(p peer.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.missed[p] = true
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// takeMissed returns who was noted since the last call.
+func (m *mesh) takeMissed() map[peer.ID]bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := m.missed
+	m.missed = make(map[peer.ID]bool)
+	return out
 }
 
 // others are the mesh of a topic but for one peer.
@@ -55,8 +77,9 @@ func (m *mesh) Prune(p peer.ID, topic string) {
 	delete(m.peers[topic], p)
 }
 
-// OnClosedOutboundStream takes a peer out of all topics.
+// OnClosedOutboundStream takes a peer out of all topics. What waited for it is lost.
 func (m *mesh) OnClosedOutboundStream(p peer.ID) {
+	m.miss(p)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, list := range m.peers {
@@ -71,11 +94,17 @@ func (m *mesh) Leave(topic string) {
 	delete(m.peers, topic)
 }
 
-// DropRPC notes that a peer is so far behind that it misses what it was to be sent:
-// keepers look at the count.
-func (m *mesh) DropRPC(rpc *pubsub.RPC, _ peer.ID) {
+// DropRPC notes who is so far behind that it misses what it was to be sent.
+func (m *mesh) DropRPC(rpc *pubsub.RPC, p peer.ID) {
 	if len(rpc.GetPublish()) > 0 {
-		m.lost.Add(1)
+		m.miss(p)
+	}
+}
+
+// RejectMessage notes whose frame came while this node was too far behind to look at it.
+func (m *mesh) RejectMessage(msg *pubsub.Message, why string) {
+	if why == pubsub.RejectValidationQueueFull {
+		m.miss(msg.ReceivedFrom)
 	}
 }
 
@@ -85,7 +114,6 @@ func (*mesh) OnNewOutboundStream(peer.ID, libprotocol.ID)          {}
 func (*mesh) Join(string)                                          {}
 func (*mesh) ValidateMessage(*pubsub.Message)                      {}
 func (*mesh) DeliverMessage(*pubsub.Message)                       {}
-func (*mesh) RejectMessage(*pubsub.Message, string)                {}
 func (*mesh) DuplicateMessage(*pubsub.Message)                     {}
 func (*mesh) ThrottlePeer(peer.ID)                                 {}
 func (*mesh) RecvRPC(*pubsub.RPC)                                  {}

@@ -91,20 +91,4 @@ func (p *parking) expire(now time.Time) {
 	}
 }
 
-// waits says whether an event of a peer has waited here since a time, and whether any
-// waits at all.
-func (p *parking) waits(from peer.ID, since time.Time) (long, any bool) {
-	if p.used[from] == nil {
-		return false, false
-	}
-	for _, list := range p.waiting {
-		for _, e := range list {
-			if e.from == from && !e.since.After(since) {
-				return true, true
-			}
-		}
-	}
-	return false, true
-}
-
 func (p *parking) len() int { return len(p.ids) }

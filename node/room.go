@@ -78,11 +78,11 @@ type room struct {
 	topics  topics
 	says    sayings
 	out     outbox
-	stirred atomic.Int64     // when gossip carried a message last, in Unix nanoseconds
-	mending map[peer.ID]bool // who will be asked for what is missing
-	kick    chan struct{}    // wakes the keeper
-	fetch   chan struct{}    // holds the one transfer that runs
-	ask     chan struct{}    // holds the one search for keys that the keeper runs
+	stirred atomic.Int64       // when gossip carried a message last, in Unix nanoseconds
+	mending map[peer.ID][]lack // what who brought what follows it will be asked for
+	kick    chan struct{}      // wakes the keeper
+	fetch   chan struct{}      // holds the one transfer that runs
+	ask     chan struct{}      // holds the one search for keys that the keeper runs
 	// askTurn says whom that asks. Who holds ask may change it.
 	askTurn int
 }
@@ -141,7 +141,7 @@ func (n *Node) openRoom(ctx context.Context, group protocol.ID, meta roomMeta) (
 		set: protocol.NewSet(group), parked: newParking(), recent: recent,
 		keys: newKeys(group, n.account.Identity(meta.Tag).Root()), chunks: newChunkIndex(), records: make(map[recordSlot]protocol.VerifiedRecord),
 		names: make(map[protocol.Key]string), guests: make(map[protocol.Key]protocol.Key), buckets: make(map[string]*rate.Limiter),
-		grants: rate.NewLimiter(grantsPerSecond, grantsBurst), lobbies: make(map[protocol.ID]protocol.Secret), met: make(map[protocol.ID]bool), mending: make(map[peer.ID]bool),
+		grants: rate.NewLimiter(grantsPerSecond, grantsBurst), lobbies: make(map[protocol.ID]protocol.Secret), met: make(map[protocol.ID]bool), mending: make(map[peer.ID][]lack),
 		kick: make(chan struct{}, 1), fetch: make(chan struct{}, 1), ask: make(chan struct{}, 1),
 	}
 	r.losses, _ = log.Failures()
