@@ -2,6 +2,8 @@ package protocol
 
 import (
 	"bytes"
+	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -215,6 +217,28 @@ func TestEpochsOfARosterFork(t *testing.T) {
 	w.act(bob, KindRekey, c)
 	if got, _ := Usable(Eval(w.set).Candidates(View{Held: all, Now: w.hlc})); got != third.ID {
 		t.Error("what merges both is not chosen")
+	}
+}
+
+// What is done by hand for speed is HKDF as the standard library has it.
+func TestKeysAreTheLibrarys(t *testing.T) {
+	long := bytes.Repeat([]byte("p2pchat"), 100)
+	for _, keyLen := range []int{0, 1, 16, 32, 63, 64} {
+		for _, n := range []int{0, 1, 15, 55, 56, 64, 119, 191, 192, 193, len(long)} {
+			h := hmac.New(sha256.New, long[:keyLen])
+			h.Write(long[:n])
+			if got := shortMAC(long[:keyLen], long[:n/3], nil, long[n/3:n]); !bytes.Equal(got[:], h.Sum(nil)) {
+				t.Fatalf("the MAC of %d bytes under a key of %d is another", n, keyLen)
+			}
+		}
+	}
+	s, h := secretOf("S"), Header{Dev: Key{1, 2}, N: [16]byte{3, 4}}
+	key, more := messageKey(s, &h, ID{5})
+	if got := append(key[:], more[:12]...); !bytes.Equal(got, derive(s[:], h.N[:], 44, "p2pchat/1 msg", append([]byte{5}, make([]byte, 31)...), h.Dev[:])) {
+		t.Error("a message's key is another")
+	}
+	if walk(s, 1) != Secret(must(hkdf.Expand(sha256.New, s[:], "p2pchat/1 step", 32))) {
+		t.Error("a step is another")
 	}
 }
 

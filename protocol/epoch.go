@@ -3,7 +3,6 @@ package protocol
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -75,7 +74,7 @@ func (ep *Epoch) sealing(step uint32) *Epoch {
 
 func walk(s Secret, steps uint32) Secret {
 	for range steps {
-		s = Secret(must(hkdf.Expand(sha256.New, s[:], "p2pchat/1 step", 32)))
+		s = shortMAC(s[:], []byte("p2pchat/1 step"), []byte{1}) // the first block of HKDF-Expand
 	}
 	return s
 }
@@ -154,8 +153,19 @@ func (ep *Epoch) aead(h *Header, group ID) (cipher.AEAD, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	k := derive(s[:], h.N[:], 32+12, "p2pchat/1 msg", group[:], h.Dev[:])
-	return gcm(k[:32]), k[32:], nil
+	key, more := messageKey(s, h, group)
+	return gcm(key[:]), more[:12], nil
+}
+
+const domainMessage = "p2pchat/1 msg"
+
+// messageKey is the first two blocks of HKDF (RFC 5869) of an epoch's secret: the key of
+// one event, and its nonce in front of the other.
+func messageKey(s Secret, h *Header, group ID) (key, more [sha256.Size]byte) {
+	prk := shortMAC(h.N[:], s[:])
+	key = shortMAC(prk[:], []byte(domainMessage), group[:], h.Dev[:], []byte{1})
+	more = shortMAC(prk[:], key[:], []byte(domainMessage), group[:], h.Dev[:], []byte{2})
+	return key, more
 }
 
 func gcm(key []byte) cipher.AEAD { return must(cipher.NewGCM(must(aes.NewCipher(key)))) }
