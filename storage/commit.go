@@ -215,6 +215,7 @@ func show(live []*item, may func(*Room, *item) bool) {
 	}
 	for r := range told {
 		r.announce()
+		r.store.warm(r)
 	}
 }
 

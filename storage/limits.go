@@ -76,6 +76,12 @@ const (
 	// the log.
 	maxGrown = 4096
 
+	// maxTail bounds the newest values of a room that are kept in memory, and maxTails the
+	// rooms of which any are: some 900 messages each, so that who follows a catch-up or
+	// 64 writers at once is seldom too late. It comes up by use, not at a start.
+	maxTail  = 512 << 10
+	maxTails = 4
+
 	// markEvery is how far apart marks of arrival are: near enough for "an hour ago",
 	// and 288 of them a day at most.
 	markEvery = 5 * time.Minute

@@ -30,7 +30,7 @@ func (r *Room) loadLocked(ctx context.Context) error {
 		return err
 	}
 	r.broken = nil
-	r.committed = position{r.last, r.count}
+	r.committed, r.tail = position{r.last, r.count}, tail{from: r.last}
 	r.durable = maps.Clone(r.chains)
 	r.recount()
 	for k, h := range r.chains {

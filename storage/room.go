@@ -46,6 +46,7 @@ type Room struct {
 	// What is committed: durable, or received and durable at the next Sync.
 	committed position
 	durable   map[chainKey]held
+	tail      tail
 	tree      *tree
 	views     int           // that are looked at
 	arrivals  []element     // committed, and not in the tree yet
@@ -250,7 +251,7 @@ func (r *Room) fail(err error) {
 
 // fallBack is at what was committed last. The caller holds mu.
 func (r *Room) fallBack() {
-	r.overlay = make(map[string]staged)
+	r.overlay, r.tail = make(map[string]staged), tail{from: r.committed.cursor}
 	r.last, r.count = r.committed.cursor, r.committed.count
 	r.chains = maps.Clone(r.durable)
 	r.recount()
@@ -299,6 +300,9 @@ func (r *Room) publish(it *item) {
 		key := it.writes[i].key
 		if r.overlay[key].item == p.item {
 			delete(r.overlay, key)
+		}
+		if cursor, ok := r.keys.parseLog(key); ok {
+			r.tail.note(cursor, &it.writes[i])
 		}
 	}
 }

@@ -41,6 +41,8 @@ type Store struct {
 	opening sync.Mutex // held while a room is opened, so that each is opened once
 	rooms   map[protocol.ID]*Room
 
+	warmest []*Room // the committer's
+
 	queue queue
 	done  chan struct{} // closed when the committer has ended
 }
