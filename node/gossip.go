@@ -178,6 +178,9 @@ func (r *room) topicNames() []string {
 // publish hands events or records to gossip. It is a hint: with nobody there it
 // does nothing, and sync delivers.
 func (r *room) publish(kind protocol.FrameKind, list [][]byte) {
+	if len(r.n.peers.in(r.group)) == 0 {
+		return // pubsub sees none but those
+	}
 	if secrets := r.rendezvous(); len(secrets) > 0 {
 		r.publishOn(secrets[0], kind, list)
 	}
