@@ -25,9 +25,12 @@ const (
 // newest few hundred messages.
 const (
 	blockCache   = 4 << 20 // bytes, in parts by processor: less, and the newest blocks push each other out
-	memTable     = 2 << 20 // bytes; also bounds what a restart has to replay
+	memTable     = 4 << 20 // bytes; also bounds what a restart after a crash has to replay
 	maxOpenFiles = 128
 	blockSize    = 32 << 10 // bytes before compression
+	youngTable   = 1 << 20  // bytes of a table that was just written, about
+	youngPart    = 512 << 10
+	otherTable   = 4 << 20 // and twice that a level
 )
 
 var (
@@ -180,6 +183,10 @@ func pebbleOptions(o StoreOptions) *pebble.Options {
 	for i := range opts.Levels {
 		opts.Levels[i].BlockSize = blockSize
 	}
+	// The log grows at its end, the indexes everywhere. Tables that hold some of both have
+	// most of the log written again each time they are merged with it.
+	opts.TargetFileSizes[0], opts.TargetFileSizes[1] = youngTable, otherTable
+	opts.FlushSplitBytes = youngPart
 	opts.Levels[len(opts.Levels)-1].Compression = func() *sstable.CompressionProfile { return sstable.ZstdCompression }
 	return opts
 }
