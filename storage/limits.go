@@ -60,7 +60,7 @@ const (
 	maxMove = 256
 	// maxFalls bounds the places of one chain around which events move, the newest: at
 	// 512 reads each. More is a device that counts backwards.
-	maxFalls = 64
+	maxFalls = 32
 
 	// maxLeaf bounds the messages in a leaf of the tree: some 9 kB on disk.
 	maxLeaf = 256

@@ -41,6 +41,13 @@ func (h *held) fall(seq uint64) {
 	h.falls = h.falls[max(0, len(h.falls)-maxFalls):]
 }
 
+// rise forgets a fall: something stands between now.
+func (h *held) rise(seq uint64) {
+	if i, ok := slices.BinarySearch(h.falls, seq); ok {
+		h.falls = slices.Delete(slices.Clone(h.falls), i, i+1)
+	}
+}
+
 // nearFall says whether what is at a place may move others or be moved.
 func (h *held) nearFall(seq uint64) bool {
 	return slices.ContainsFunc(h.falls, func(at uint64) bool { return seq < at+maxMove && at <= seq+maxMove })
@@ -102,8 +109,11 @@ func (c *change) fallsAt(ctx context.Context, h *protocol.Header, g *growth) err
 	if before > h.HLC {
 		g.fall(h.Seq)
 	}
-	if after < h.HLC {
+	switch {
+	case after < h.HLC:
 		g.fall(next)
+	case g.free(h.Seq):
+		g.rise(next)
 	}
 	return nil
 }

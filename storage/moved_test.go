@@ -53,7 +53,7 @@ func testFalls(t *testing.T, make func(testing.TB) datastore.Batching) {
 			hlc := uint64(500_000)
 			chain := func(d *device, length int) {
 				for range length {
-					if hlc += rng.Uint64N(20); rng.IntN(9) == 0 {
+					if hlc += rng.Uint64N(20); rng.IntN(20) == 0 {
 						hlc -= rng.Uint64N(600)
 					}
 					v := d.at(hlc)
