@@ -57,6 +57,7 @@ func (r *Room) checkpoint() (c *checkpoint, pages []write) {
 	for k, h := range r.durable {
 		c.Chains = append(c.Chains, chainMark{k.dev, k.chain, h.tips, h.holes, h.wants, h.falls})
 	}
+	r.plant()
 	if !r.tree.lost {
 		pages = r.tree.flush()
 	}

@@ -311,7 +311,9 @@ func (r *Room) publish(it *item) {
 func (r *Room) announce() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.plant()
+	if len(r.arrivals) >= maxLeaf {
+		r.plant() // or whoever looks first does
+	}
 	close(r.changed)
 	r.changed = make(chan struct{})
 }

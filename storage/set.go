@@ -113,6 +113,7 @@ func (r *Room) beginLook(ctx context.Context) (*view, error) {
 	defer r.store.end()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.plant()
 	if r.tree.lost {
 		if err := r.replant(ctx); err != nil {
 			return nil, fmt.Errorf("make the tree of messages again: %w", err)
@@ -261,6 +262,9 @@ func ascending(batch []element) []element {
 
 // plant puts what was committed into the tree. The caller holds mu.
 func (r *Room) plant() {
+	if len(r.arrivals) == 0 {
+		return
+	}
 	if t := r.tree; !t.lost && t.put(context.Background(), ascending(r.arrivals)) != nil {
 		t.lost = true // some of it may be in
 	}
