@@ -83,6 +83,9 @@ func (r *Room) enqueue(c *change) *Commit {
 	for _, it := range items {
 		it.early = c.early
 	}
+	if c.early {
+		commit.late = &r.store.queue
+	}
 	r.store.queue.push(items...)
 	return commit
 }

@@ -67,15 +67,14 @@ func (r *Room) checkpoint() (c *checkpoint, pages []write) {
 
 // dueCheckpoint returns what the next batch should write down: pages of the tree, and
 // with the batch after those the checkpoint that refers to them, which it returns when
-// it is written. Not while a display change waits: opening would not know that it has
-// to be redone.
+// it is written.
 func (r *Room) dueCheckpoint() (c *checkpoint, writes []write) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.dueLocked() {
+		return nil, nil
+	}
 	if c = r.frozen; c == nil {
-		if !r.due() {
-			return nil, nil
-		}
 		var pages []write
 		if c, pages = r.checkpoint(); len(pages) > 0 {
 			r.frozen = c
@@ -85,6 +84,15 @@ func (r *Room) dueCheckpoint() (c *checkpoint, writes []write) {
 	r.frozen = nil
 	return c, []write{c.write()}
 }
+
+// checkpoints says whether the next batch takes part in making a checkpoint.
+func (r *Room) checkpoints() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.dueLocked()
+}
+
+func (r *Room) dueLocked() bool { return r.frozen != nil || r.due() }
 
 // due says whether it is time for a checkpoint.
 func (r *Room) due() bool {

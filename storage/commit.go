@@ -2,15 +2,21 @@ package storage
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/ipfs/go-datastore"
 )
 
 // Commit is a write on its way to the disk.
 type Commit struct {
-	done chan struct{}
-	err  error
+	done   chan struct{}
+	err    error
+	late   *queue // whose committer syncs it when somebody waits, or after a while; nil if it does at once
+	waited atomic.Bool
 }
 
 func newCommit() *Commit { return &Commit{done: make(chan struct{})} }
@@ -45,6 +51,9 @@ func (c *Commit) Wait(ctx context.Context) error {
 	case <-c.done: // rather than a ctx that has ended as well
 		return c.err
 	default:
+	}
+	if c.late != nil && !c.waited.Swap(true) {
+		c.late.poke()
 	}
 	select {
 	case <-c.done:
@@ -94,6 +103,7 @@ type queue struct {
 	wake   sync.Cond
 	items  []*item
 	bytes  int
+	poked  bool // what is written is to be looked at
 	closed bool
 }
 
@@ -116,6 +126,14 @@ func (q *queue) push(items ...*item) {
 	q.wake.Signal()
 }
 
+// poke has the committer look at what it has written and not synced.
+func (q *queue) poke() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.poked = true
+	q.wake.Signal()
+}
+
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -123,14 +141,15 @@ func (q *queue) close() {
 	q.wake.Signal()
 }
 
-// take waits for items and returns those that share the next batch; none once the
-// queue is closed and empty.
-func (q *queue) take() []*item {
+// take waits for items and returns those that share the next batch. There are none after
+// a poke; and none, for good, once the queue is closed and empty.
+func (q *queue) take() (batch []*item, open bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.items) == 0 && !q.closed {
+	for len(q.items) == 0 && !q.closed && !q.poked {
 		q.wake.Wait()
 	}
+	q.poked = false
 	n, size := 0, 0
 	for _, it := range q.items {
 		if n > 0 && (n == maxBatchItems || size+it.size > maxBatchBytes) {
@@ -139,29 +158,87 @@ func (q *queue) take() []*item {
 		n++
 		size += it.size
 	}
-	batch := q.items[:n:n]
+	batch = q.items[:n:n]
 	q.items = q.items[n:]
 	q.bytes -= size
-	return batch
+	return batch, n > 0 || !q.closed
 }
 
 // run is the committer: whatever was queued while the last batch was synced shares
 // the next one, so that many writers cost one fsync.
 func (s *Store) run() {
 	defer close(s.done)
+	var w written
 	for {
-		items := s.queue.take()
-		if len(items) == 0 {
+		items, open := s.queue.take()
+		if !open {
+			s.finish(&w)
 			s.finalCheckpoints()
 			return
 		}
-		s.commit(items)
+		s.commit(items, &w)
+		if w.due() {
+			s.finish(&w)
+		}
 	}
 }
 
-// commit writes a batch, then tells rooms and waiters. Requests of a room that has
+// written is what is in the datastore and not synced. What others made, and is shown, can
+// wait for what this device makes, for somebody who asks, or for a moment to pass: an
+// fsync a message costs more than all else, and holds up the sender's own.
+type written struct {
+	live    []*item
+	touched map[*Room]bool
+	marks   []*checkpoint
+	writes  int
+	bytes   int
+	began   time.Time
+	timer   *time.Timer
+}
+
+// due says whether it is to be synced now.
+func (w *written) due() bool {
+	return len(w.live) > 0 && (len(w.marks) > 0 || w.bytes > maxBatchBytes || time.Since(w.began) >= syncLate ||
+		slices.ContainsFunc(w.live, func(it *item) bool {
+			return !it.shown || !it.early || it.commit != nil && it.commit.waited.Load()
+		}))
+}
+
+// add takes in what was written.
+func (w *written) add(live []*item, touched map[*Room]bool, marks []*checkpoint, writes int) {
+	if len(w.live) == 0 {
+		w.touched, w.began = make(map[*Room]bool), time.Now()
+	}
+	w.live, w.marks, w.writes = append(w.live, live...), append(w.marks, marks...), w.writes+writes
+	maps.Copy(w.touched, touched)
+	for _, it := range live {
+		w.bytes += it.size
+	}
+}
+
+// after says whether what was written before an item has to be durable first: a
+// checkpoint that goes with it speaks of that.
+func (it *item) after() bool { return it.room != nil && it.room.checkpoints() }
+
+// finish syncs what was written, then tells rooms and waiters.
+func (s *Store) finish(w *written) {
+	if len(w.live) == 0 {
+		return
+	}
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	err := s.sync(w.writes)
+	s.settle(w.live, w.touched, w.marks, err)
+	*w = written{}
+}
+
+// commit writes a batch, and shows what may be seen already. Requests of a room that has
 // failed since they were queued fail as well: they were built on what is not there.
-func (s *Store) commit(items []*item) {
+func (s *Store) commit(items []*item, w *written) {
+	if slices.ContainsFunc(items, (*item).after) {
+		s.finish(w)
+	}
 	live := make([]*item, 0, len(items))
 	touched := make(map[*Room]bool)
 	for _, it := range items {
@@ -190,11 +267,16 @@ func (s *Store) commit(items []*item) {
 		writes = append(writes, due, r.sweep(), r.reserve())
 	}
 	n, err := s.put(writes...)
-	if err == nil {
-		show(live, (*Room).mayShow)
-		err = s.sync(n)
+	if err != nil {
+		s.finish(w)
+		s.settle(live, touched, marks, err)
+		return
 	}
-	s.settle(live, touched, marks, err)
+	show(live, (*Room).mayShow)
+	w.add(live, touched, marks, n)
+	if w.timer == nil && !w.due() {
+		w.timer = time.AfterFunc(syncLate, s.queue.poke)
+	}
 }
 
 // show makes items visible to readers that are not yet, where they may be.

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/ipfs/go-datastore"
 
@@ -77,4 +79,64 @@ func TestShownBeforeSync(t *testing.T) {
 	if err := commit.Wait(ctx); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// syncs counts a disk's fsyncs.
+type syncs struct {
+	datastore.Batching
+	count atomic.Int64
+}
+
+func (d *syncs) Sync(ctx context.Context, k datastore.Key) error {
+	d.count.Add(1)
+	return d.Batching.Sync(ctx, k)
+}
+
+// What others made is not synced one by one: it waits for what is made here, or for
+// somebody who has to know, and then not long.
+func TestWhatOthersMadeSharesASync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &syncs{Batching: memory(nil)}
+		s := must(storage.Open(ctx, disk))
+		defer s.Close()
+		r := room(t, s)
+		d, own := newDevice(), newDevice()
+		put(t, r, d.run(2, 100)...) // the first reserves cursors, and makes a checkpoint
+		put(t, r, own.at(101))
+		receive := func(count int) (last *storage.Commit) {
+			t.Helper()
+			for range count {
+				v := d.at(200)
+				last = r.Receive([]protocol.Verified{v})
+				synctest.Wait()
+				if _, err := r.Get(ctx, v.ID()); err != nil {
+					t.Fatal("it is not shown:", err)
+				}
+			}
+			return last
+		}
+		for what, done := range map[string]func(last *storage.Commit) error{
+			"somebody asks":          func(last *storage.Commit) error { return last.Wait(ctx) },
+			"something is made here": func(*storage.Commit) error { return r.Append([]protocol.Verified{own.at(300)}).Wait(ctx) },
+			"a moment passes":        func(*storage.Commit) error { time.Sleep(time.Second); return nil },
+		} {
+			before := disk.count.Load()
+			last := receive(10)
+			if n := disk.count.Load() - before; n != 0 {
+				t.Errorf("%s: %d syncs before", what, n)
+			}
+			if err := done(last); err != nil {
+				t.Error(what, err)
+			}
+			synctest.Wait()
+			if n := disk.count.Load() - before; n != 1 {
+				t.Errorf("%s: %d syncs for 10 events", what, n)
+			}
+			giveUp, cancel := context.WithCancel(ctx)
+			cancel()
+			if err := last.Wait(giveUp); err != nil {
+				t.Errorf("%s, and it is not durable: %v", what, err)
+			}
+		}
+	})
 }

@@ -10,6 +10,9 @@ const (
 	// maxBatchBytes bounds one batch, so that a driver never builds one that does
 	// not fit its memtable.
 	maxBatchBytes = 8 << 20
+	// syncLate is how long what others made may wait for an fsync that it shares: what a
+	// power cut takes then is fetched again.
+	syncLate = 100 * time.Millisecond
 	// maxQueueBytes bounds what waits for the disk. Beyond it Append says ErrBusy.
 	maxQueueBytes = 64 << 20
 	// maxItemEvents bounds the events of one request; Append splits longer lists,

@@ -12,7 +12,7 @@ import (
 
 // Room is one group's history: an arrival log of control events and messages,
 // indexes into it, and the group's records. Reads return what is committed: on disk,
-// or received, written and about to be synced. Who has to know that it survives a
+// or received, written and synced a moment later. Who has to know that it survives a
 // power cut waits for the Commit. Tip and Append know what is on its way as well.
 //
 // When a batch fails, the room forgets everything that is not on disk. Appends that
