@@ -65,7 +65,10 @@ func statusText(s local.Status, self bool) string {
 // groupText is what status says of one group.
 func groupText(g local.GroupStatus, h local.Holder) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: members %s; events %d, waiting %d", cleanName(g.Name), attendance(g.Group, h), g.Events, g.Parked)
+	fmt.Fprintf(&b, "%s: members %s; events %d", cleanName(g.Name), attendance(g.Group, h), g.Events)
+	if g.Parked > 0 {
+		fmt.Fprintf(&b, ", waiting %d", g.Parked)
+	}
 	if out := outside(g.Group); out != "" {
 		fmt.Fprintf(&b, "\n  %s", out)
 	} else {
