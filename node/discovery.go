@@ -88,20 +88,27 @@ func (d *discovery) loadBook(ctx context.Context) error {
 }
 
 // remember keeps the addresses of a member that is connected now.
-func (d *discovery) remember(p peer.ID, now time.Time) {
-	var addrs []string
-	for _, a := range d.addrs(p) {
-		addrs = append(addrs, a.String())
+func (d *discovery) remember(p peer.ID, now time.Time) { d.keep(p, d.addrs(p), now) }
+
+// keep puts a peer into the address book. Who was only heard of goes first where it is
+// full, and takes nobody's place.
+func (d *discovery) keep(p peer.ID, addrs []ma.Multiaddr, seen time.Time) {
+	entry := remembered{Seen: seen.UTC()}
+	for _, a := range addrs {
+		entry.Addrs = append(entry.Addrs, a.String())
 	}
-	if len(addrs) == 0 {
+	if len(addrs) == 0 || p == d.n.host.ID() {
 		return
 	}
-	entry := remembered{Addrs: addrs, Seen: now.UTC()}
 	value, err := json.Marshal(entry)
 	if err != nil {
 		return
 	}
 	d.mu.Lock()
+	if _, known := d.book[p]; known && seen.IsZero() {
+		d.mu.Unlock()
+		return
+	}
 	d.book[p] = entry
 	oldest := p
 	if len(d.book) > rememberedPeers {

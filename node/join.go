@@ -316,6 +316,7 @@ func (j *joining) talk(ctx context.Context, w *wire) (*room, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.disc.remember(w.peer(), time.Now())
 	return n.welcomed(ctx, link.Group, tag, welcome)
 }
 
@@ -355,6 +356,10 @@ func (n *Node) welcomed(ctx context.Context, group protocol.ID, tag [32]byte, w 
 		return nil, err
 	}
 	n.addRoom(r)
+	// Kept, as the network may be gone before anybody was greeted as a member.
+	for _, info := range named(w.Addrs) {
+		n.disc.keep(info.ID, usable(info), time.Time{})
+	}
 	n.introduced(w.Addrs)
 	return r, nil
 }

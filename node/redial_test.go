@@ -1,7 +1,9 @@
 package node_test
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
@@ -45,5 +47,31 @@ func TestWhoWasAwayForLongIsDialledAgain(t *testing.T) {
 		t.Error("Ana does not dial Bo")
 		_ = back.Close()
 		<-came
+	}
+}
+
+// The network may go right after the welcome, before the newcomer has greeted anybody as
+// a member: who let them in, and who was named there, are dialled again.
+func TestWhoWelcomedIsDialledAgain(t *testing.T) {
+	ana, bo, cleo := start(t, "Ana"), start(t, "Bo"), start(t, "Cleo")
+	club := ana.create("club")
+	link := ana.invite(club, node.InviteOptions{})
+	cleo.join(link)
+	eventually(t, "Ana is connected to Cleo", func() bool { return ana.Remembers(cleo.Host().ID()) })
+	for _, p := range []*person{ana, cleo} {
+		p.Host().RemoveStreamHandler("/p2pchat/hello/1")
+	}
+	soon, stop := context.WithTimeout(ctx(t), 2*time.Second)
+	defer stop()
+	if _, err := bo.Join(soon, link); err == nil {
+		t.Fatal("Bo got in without a greeting")
+	}
+	if _, err := bo.Group(club); err != nil {
+		t.Fatalf("Bo was not welcomed: %v", err)
+	}
+	for _, p := range []*person{ana, cleo} {
+		if !bo.Remembers(p.Host().ID()) {
+			t.Errorf("Bo forgets %s", p.cfg.Name)
+		}
 	}
 }

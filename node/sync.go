@@ -366,17 +366,19 @@ func (n *Node) introductions(p peer.ID, r *room) [][]byte {
 
 // introduced tries the members that another member told of.
 func (n *Node) introduced(list [][]byte) {
+	for _, info := range named(list) {
+		n.disc.found(info, "member")
+	}
+}
+
+// named returns the peers whose addresses a member tells.
+func named(list [][]byte) []peer.AddrInfo {
 	var addrs []ma.Multiaddr
 	for i, b := range list {
 		if a, err := ma.NewMultiaddrBytes(b); err == nil && i < 2*sharedPeers {
 			addrs = append(addrs, a)
 		}
 	}
-	infos, err := peer.AddrInfosFromP2pAddrs(addrs...)
-	if err != nil {
-		return
-	}
-	for _, info := range infos {
-		n.disc.found(info, "member")
-	}
+	infos, _ := peer.AddrInfosFromP2pAddrs(addrs...)
+	return infos
 }
