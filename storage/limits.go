@@ -12,7 +12,7 @@ const (
 	maxBatchBytes = 8 << 20
 	// syncLate is how long what others made may wait for an fsync that it shares: what a
 	// power cut takes then is fetched again.
-	syncLate = 100 * time.Millisecond
+	syncLate = 500 * time.Millisecond
 	// maxQueueBytes bounds what waits for the disk. Beyond it Append says ErrBusy.
 	maxQueueBytes = 64 << 20
 	// maxItemEvents bounds the events of one request; Append splits longer lists,
