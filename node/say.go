@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -104,6 +105,7 @@ func (r *room) say(ctx context.Context, w words) *saying {
 		<-s.made
 		return s
 	}
+	runtime.Gosched() // the last commit has woken others, who have more to say
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	list := r.says.take()
