@@ -104,8 +104,16 @@ func (r *room) attend(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-changed:
+			linger(ctx, docketRest)
 		case <-time.After(wait):
 		}
+	}
+}
+
+func linger(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
 }
 
@@ -157,6 +165,7 @@ func (r *room) saveDocket(ctx context.Context) error {
 func (r *room) fileAll(ctx context.Context, page []storage.Entry) (found bool, err error) {
 	var taken []protocol.ID
 	var reports, removed []filed
+	r.mu.Lock()
 	for _, e := range page {
 		h := e.Event.Header()
 		if h.Chain != protocol.Messages {
@@ -171,10 +180,11 @@ func (r *room) fileAll(ctx context.Context, page []storage.Entry) (found bool, e
 				removed = append(removed, filed{e.Event.ID(), h.Dev})
 			}
 		}
-		if r.hasAbouts(e.Event.ID()) {
+		if r.abouts[storage.TargetOf(e.Event.ID())] {
 			taken = append(taken, e.Event.ID())
 		}
 	}
+	r.mu.Unlock()
 	if err := r.takeBack(ctx, taken); err != nil {
 		return false, err // the page is read again
 	}
@@ -188,12 +198,6 @@ func (r *room) fileAll(ctx context.Context, page []storage.Entry) (found bool, e
 	r.docket.reports = crowdOut(append(r.docket.reports, reports...), reportsMost, whose)
 	r.docket.removed = crowdOut(append(r.docket.removed, removed...), reportsMost, whose)
 	return len(reports)+len(removed) > 0, nil
-}
-
-func (r *room) hasAbouts(id protocol.ID) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.abouts[storage.TargetOf(id)]
 }
 
 // crowdOut drops what is over a limit: each time the oldest report of who wrote the
