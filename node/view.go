@@ -70,6 +70,7 @@ func (n *Node) Last(ctx context.Context, group protocol.ID, count int) (lines []
 	cursor = r.log.Cursor()
 	r.order()
 	var before storage.Position
+	lines = make([]Message, 0, min(count, followPage))
 	first := make(map[protocol.Key]int) // the oldest line of each device so far
 	for count == 0 || len(lines) < count {
 		size := followPage
@@ -185,46 +186,72 @@ func markLate(lines []Message, of func(*Message) moment) {
 	}
 }
 
-// lines turns events into what a person reads; nil stands for no line.
+// lines turns events into what a person reads; nil stands for no line. What needs the
+// room's mutex is done first and in a row, or the processors would wait for each other.
 func (r *room) lines(page []storage.Entry) []*Message {
-	out := make([]*Message, len(page))
+	list, shown, sealed := make([]Message, len(page)), make([]*Message, len(page)), make([]*protocol.Epoch, len(page))
+	known := make(map[protocol.Key]author)
+	for i, e := range page {
+		var ok bool
+		if list[i], sealed[i], ok = r.lineUnopened(e, known); ok {
+			shown[i] = &list[i]
+		}
+	}
 	onAllCores(len(page), func(i int) {
-		if m, ok := r.line(page[i]); ok {
-			out[i] = &m
+		if sealed[i] != nil {
+			r.openLine(&list[i], page[i].Event, sealed[i])
 		}
 	})
-	return out
+	return shown
+}
+
+// author is who a device's owner is and how senior, now.
+type author struct {
+	Person
+	rank protocol.Rank
 }
 
 // line turns an event into what a person reads. Events that are only machinery, what
 // blocked people wrote, and messages that do not count have no line; but who wrote
 // such a message still sees it, marked.
 func (r *room) line(e storage.Entry) (Message, bool) {
-	m, ep, ok := r.lineUnopened(e)
-	if ep == nil {
-		return m, ok
+	m, ep, ok := r.lineUnopened(e, nil)
+	if ep != nil {
+		r.openLine(&m, e.Event, ep)
 	}
-	c, err := ep.OpenMessage(e.Event)
-	if err == nil && e.Event.Header().Kind.Known() {
+	return m, ok
+}
+
+// openLine puts its text into a line, or why there is none.
+func (r *room) openLine(m *Message, v protocol.Verified, ep *protocol.Epoch) {
+	c, err := ep.OpenMessage(v)
+	if err == nil && v.Header().Kind.Known() {
 		m.Text = c.Text
-		return m, true
+		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m.Unreadable = r.unopened(e.Event, ep, err)
-	return m, true
+	m.Unreadable = r.unopened(v, ep, err)
 }
 
 // lineUnopened returns a line, and if its text is still to be opened, under which epoch.
-func (r *room) lineUnopened(e storage.Entry) (Message, *protocol.Epoch, bool) {
+// Authors are asked for once a page: known holds them by device, where it is not nil.
+func (r *room) lineUnopened(e storage.Entry, known map[protocol.Key]author) (Message, *protocol.Epoch, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h := e.Event.Header()
+	by, ok := known[h.Dev]
+	if !ok {
+		by.Person = r.person(h.Dev)
+		by.rank = r.current().Rank(by.Key)
+		if known != nil {
+			known[h.Dev] = by
+		}
+	}
 	m := Message{
 		ID: e.Event.ID(), Group: r.group, Kind: h.Kind.String(), Time: protocol.Time(h.HLC), Cursor: e.Cursor,
-		From: r.person(h.Dev),
+		From: by.Person, Rank: by.rank,
 	}
-	m.Rank = r.current().Rank(m.From.Key)
 	if h.Chain == protocol.Control {
 		m, ok := r.systemLine(m, e.Event)
 		return m, nil, ok

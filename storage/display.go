@@ -26,13 +26,13 @@ func (r *Room) Newest(ctx context.Context, n int, before Position) ([]Entry, Pos
 		return nil, before, err
 	}
 	defer r.store.end()
-	var p page
 	end := r.Cursor()
 	moved, err := r.moves(ctx)
 	if err != nil {
 		return nil, before, err
 	}
 	n = min(n, MaxPage)
+	p := newPage(min(uint64(max(n, 0)), end))
 	for more := true; more && len(p.entries) < n; {
 		want := n - len(p.entries)
 		hits, err := r.walkBack(ctx, before.key, want)
@@ -65,28 +65,30 @@ func (r *Room) Newest(ctx context.Context, n int, before Position) ([]Entry, Pos
 // show adds the entries that display keys stand for, where they stand for one: the
 // key of a torn batch may name a cursor that is empty or was given to another.
 func (r *Room) show(ctx context.Context, hits []string, end uint64, p *page) error {
-	var cursors []uint64
+	type hit struct {
+		key string
+		hlc uint64
+	}
+	list, cursors := make([]hit, 0, len(hits)), make([]uint64, 0, len(hits))
 	for _, key := range hits {
-		if _, cursor, ok := r.keys.parseDisplay(key); ok && cursor <= end {
-			cursors = append(cursors, cursor)
+		if hlc, cursor, ok := r.keys.parseDisplay(key); ok && cursor <= end {
+			list, cursors = append(list, hit{key, hlc}), append(cursors, cursor)
 		}
 	}
 	read, err := r.reader(ctx, cursors)
-	for _, key := range hits {
-		if err != nil {
+	if err != nil {
+		return err
+	}
+	for i, h := range list {
+		e, wrong := read(cursors[i])
+		if wrong == nil && r.keys.display(h.hlc, e.Event, cursors[i]) != h.key {
+			continue
+		}
+		if err := p.add(e, wrong); err != nil {
 			return err
 		}
-		hlc, cursor, ok := r.keys.parseDisplay(key)
-		if !ok || cursor > end {
-			continue
-		}
-		e, wrong := read(cursor)
-		if wrong == nil && r.keys.display(hlc, e.Event, cursor) != key {
-			continue
-		}
-		err = p.add(e, wrong)
 	}
-	return err
+	return nil
 }
 
 // walkBack returns up to n display keys before one, newest first.
