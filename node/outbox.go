@@ -62,8 +62,10 @@ func (o *outbox) stored(number uint64) {
 func (o *outbox) next(number uint64) []protocol.Verified {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.pruneLocked() // up to done they are settled
-	if len(o.said) == 0 || o.said[0].number > number {
+	if o.told(number) { // as for most of many writers
+		return nil
+	}
+	if o.pruneLocked(); o.told(number) { // up to done they are settled
 		return nil
 	}
 	n, size := 0, 0
@@ -80,6 +82,9 @@ func (o *outbox) next(number uint64) []protocol.Verified {
 	o.said = slices.Delete(o.said, 0, n)
 	return out
 }
+
+// told says whether the message of a ticket is out, and all before it. The caller holds mu.
+func (o *outbox) told(number uint64) bool { return len(o.said) == 0 || o.said[0].number > number }
 
 // tellStored hands a message that is on disk to gossip, and what was said before it.
 // What is over the budget that others grant this device is not told: they would not
