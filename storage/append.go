@@ -151,7 +151,7 @@ type after struct {
 	chain chainKey
 	held  held
 	moves bool // in the display order
-	element
+	entry Entry
 }
 
 func progressOf(list []after) progress {
@@ -161,9 +161,7 @@ func progressOf(list []after) progress {
 		if a.moves {
 			p.turned = append(p.turned, a.chain)
 		}
-		if a.chain.chain == protocol.Messages {
-			p.elements = append(p.elements, a.element)
-		}
+		p.entries = append(p.entries, a.entry)
 	}
 	return p
 }
@@ -255,7 +253,7 @@ func (c *change) take(ctx context.Context, e Entry) error {
 		c.count++
 	}
 	c.ends = append(c.ends, len(c.writes))
-	c.after = append(c.after, after{position{c.last, c.count}, p.chainKey, g.held, g.nearFall(h.Seq), elementOf(e)})
+	c.after = append(c.after, after{position{c.last, c.count}, p.chainKey, g.held, g.nearFall(h.Seq), e})
 	return nil
 }
 

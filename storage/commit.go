@@ -297,7 +297,6 @@ func show(live []*item, may func(*Room, *item) bool) {
 	}
 	for r := range told {
 		r.announce()
-		r.store.warm(r)
 	}
 }
 

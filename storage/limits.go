@@ -79,11 +79,14 @@ const (
 	// the log.
 	maxGrown = 4096
 
-	// maxTail bounds the newest values of a room that are kept in memory, and maxTails the
-	// rooms of which any are: some 900 messages each, so that who follows a catch-up or
-	// 64 writers at once is seldom too late. It comes up by use, not at a start.
-	maxTail  = 512 << 10
-	maxTails = 4
+	// maxRecent bounds the newest entries that a store keeps in memory, some 1.2 kB each:
+	// by how far a follower stays behind while others' history comes in.
+	maxRecent = 8192
+	// maxRecentSize bounds the bytes of each: most messages are shorter.
+	maxRecentSize = 2 << 10
+	// recentSpell is half as long as an entry is kept there at most: a follower that needs
+	// longer reads the disk.
+	recentSpell = 10 * time.Second
 
 	// markEvery is how far apart marks of arrival are: near enough for "an hour ago",
 	// and 288 of them a day at most.

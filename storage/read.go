@@ -125,10 +125,10 @@ func (r *Room) After(ctx context.Context, cursor uint64, n int) ([]Entry, error)
 	if n <= 0 || cursor >= end {
 		return nil, nil
 	}
-	if list, ok := r.latest(cursor, n); ok {
-		return r.decodeAll(list)
-	}
 	p := newPage(min(uint64(n), end-cursor))
+	if p.entries, cursor = r.store.recent.after(p.entries, r, cursor, end); cursor == end || len(p.entries) == n {
+		return p.entries, nil
+	}
 	if n <= maxGets || end-cursor <= maxGets {
 		for tries := 0; cursor < end && len(p.entries) < n && tries < 2*maxGets; tries++ {
 			cursor++
@@ -148,17 +148,6 @@ func (r *Room) After(ctx context.Context, cursor uint64, n int) ([]Entry, error)
 	})
 	if err != nil {
 		return nil, err
-	}
-	return p.entries, p.damage
-}
-
-// decodeAll reads values of the log.
-func (r *Room) decodeAll(list []logged) ([]Entry, error) {
-	p := newPage(uint64(len(list)))
-	for _, l := range list {
-		if err := p.add(r.decode(l.cursor, r.keys.log(l.cursor), l.value)); err != nil {
-			return nil, err
-		}
 	}
 	return p.entries, p.damage
 }

@@ -30,7 +30,7 @@ func (r *Room) loadLocked(ctx context.Context) error {
 		return err
 	}
 	r.broken = nil
-	r.committed, r.tail = position{r.last, r.count}, tail{from: r.last}
+	r.committed = position{r.last, r.count}
 	r.durable = maps.Clone(r.chains)
 	r.recount()
 	for k, h := range r.chains {
@@ -51,6 +51,7 @@ func (r *Room) rebuild(ctx context.Context) error {
 	r.last, r.count, r.mark = c.Cursor, c.Count, c.Cursor
 	r.overlay, r.sinceMark = make(map[string]staged), 0
 	r.frozen, r.arrivals = nil, nil
+	r.store.recent.clear() // what is not on disk has not come
 	if r.tree, err = r.openTree(ctx, c.Tree); err != nil {
 		return err
 	}
@@ -243,7 +244,8 @@ func (p *replay) flush(ctx context.Context) error {
 	r.last, r.count = c.last, c.count
 	maps.Copy(r.chains, c.chains)
 	if len(c.after) > 0 {
-		r.arrivals = append(r.arrivals, progressOf(c.after).elements...)
+		p := progressOf(c.after)
+		r.arrivals = p.elements(r.arrivals)
 	}
 	r.plant()
 	if r.tree.due() {

@@ -46,7 +46,6 @@ type Room struct {
 	// What is committed: durable, or received and durable at the next Sync.
 	committed position
 	durable   map[chainKey]held
-	tail      tail
 	tree      *tree
 	views     int           // that are looked at
 	arrivals  []element     // committed, and not in the tree yet
@@ -108,9 +107,19 @@ func (t tip) on(c chainKey) protocol.Tip {
 type progress struct {
 	epoch, item uint64
 	position
-	chains   map[chainKey]held
-	turned   []chainKey // those of which something may move in the display order
-	elements []element
+	chains  map[chainKey]held
+	turned  []chainKey // those of which something may move in the display order
+	entries []Entry
+}
+
+// elements appends those of the messages among the entries.
+func (p *progress) elements(list []element) []element {
+	for _, e := range p.entries {
+		if e.Event.Header().Chain == protocol.Messages {
+			list = append(list, elementOf(e))
+		}
+	}
+	return list
 }
 
 func newRoom(s *Store, group protocol.ID) *Room {
@@ -251,7 +260,7 @@ func (r *Room) fail(err error) {
 
 // fallBack is at what was committed last. The caller holds mu.
 func (r *Room) fallBack() {
-	r.overlay, r.tail = make(map[string]staged), tail{from: r.committed.cursor}
+	r.overlay = make(map[string]staged)
 	r.last, r.count = r.committed.cursor, r.committed.count
 	r.chains = maps.Clone(r.durable)
 	r.recount()
@@ -291,7 +300,8 @@ func (r *Room) publish(it *item) {
 	p := &it.state
 	r.committed = p.position
 	maps.Copy(r.durable, p.chains)
-	r.arrivals = append(r.arrivals, p.elements...)
+	r.arrivals = p.elements(r.arrivals)
+	r.store.recent.publish(r, it)
 	r.sinceMark += it.size
 	for _, k := range p.turned {
 		r.turned[k] = true
@@ -300,9 +310,6 @@ func (r *Room) publish(it *item) {
 		key := it.writes[i].key
 		if r.overlay[key].item == p.item {
 			delete(r.overlay, key)
-		}
-		if cursor, ok := r.keys.parseLog(key); ok {
-			r.tail.note(cursor, &it.writes[i])
 		}
 	}
 }

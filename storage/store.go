@@ -38,10 +38,9 @@ type Store struct {
 	closed bool
 
 	pages   *lru.Cache[pageKey, *node]
+	recent  recent
 	opening sync.Mutex // held while a room is opened, so that each is opened once
 	rooms   map[protocol.ID]*Room
-
-	warmest []*Room // the committer's
 
 	queue queue
 	done  chan struct{} // closed when the committer has ended

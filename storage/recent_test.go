@@ -8,11 +8,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
 
-	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/storage"
 )
 
@@ -91,36 +92,31 @@ func TestFollowingTakesNoDisk(t *testing.T) {
 	check("come again", false)
 }
 
-// A tail is bounded, and so are the rooms that have one.
-func TestTailsAreBounded(t *testing.T) {
-	ds := &reads{Batching: memory(t)}
-	s := open(t, ds)
-	r := room(t, s)
-	ana, count := newDevice(), 600
-	for i := range count {
-		put(t, r, ana.say(uint64(i+1), strings.Repeat("x", 2000)))
-	}
-	if list, disk := ds.after(t, r, 0); len(list) != count || !disk {
-		t.Fatalf("%d of %d, from the disk: %v", len(list), count, disk)
-	}
-	if list, disk := ds.after(t, r, uint64(count-100)); len(list) != 100 || disk {
-		t.Fatalf("%d of the newest, from the disk: %v", len(list), disk)
-	}
-	for i := range byte(4) {
-		dev := newDeviceIn(protocol.ID{9, i})
-		other := must(s.Room(ctx, dev.group))
-		put(t, other, dev.at(1))
-		if list, disk := ds.after(t, other, 0); len(list) != 1 || disk {
-			t.Fatalf("another room: %d, from the disk: %v", len(list), disk)
+// What is long, or came long ago, is read from the disk.
+func TestRecentEntriesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ds := &reads{Batching: memory(t)}
+		s := open(t, ds)
+		r := room(t, s)
+		ana := newDevice()
+		all := ana.run(50, 1)
+		put(t, r, append(all, ana.say(100, strings.Repeat("x", 4000)))...)
+		put(t, r, ana.run(50, 200)...)
+		if list, disk := ds.after(t, r, 0); len(list) != 101 || !disk {
+			t.Fatalf("%d of 101, from the disk: %v", len(list), disk)
 		}
-	}
-	if list, disk := ds.after(t, r, uint64(count-100)); len(list) != 100 || !disk {
-		t.Fatalf("%d of the newest, from the disk: %v", len(list), disk)
-	}
-	put(t, r, ana.at(uint64(count+1)))
-	if list, disk := ds.after(t, r, uint64(count)); len(list) != 1 || disk {
-		t.Fatalf("%d after it woke, from the disk: %v", len(list), disk)
-	}
+		if list, disk := ds.after(t, r, 51); len(list) != 50 || disk {
+			t.Fatalf("%d of the newest, from the disk: %v", len(list), disk)
+		}
+		time.Sleep(time.Minute)
+		if list, disk := ds.after(t, r, 51); len(list) != 50 || !disk {
+			t.Fatalf("%d after a minute, from the disk: %v", len(list), disk)
+		}
+		put(t, r, ana.at(300))
+		if list, disk := ds.after(t, r, 101); len(list) != 1 || disk {
+			t.Fatalf("%d after it woke, from the disk: %v", len(list), disk)
+		}
+	})
 }
 
 func mustCommit(t *testing.T, c *storage.Commit) {
