@@ -18,8 +18,8 @@ var errEarlier = errors.New("an earlier write failed")
 // in the list is durable, passed over or not; nobody sees any of it before, as a power cut
 // could take it back, and what the device made next would fork its own chain.
 //
-// Append reads the disk only where a place of a chain is taken or a clock went back; it
-// never waits for a write.
+// Append reads the disk only where it has not written to the chain last, a place of it is
+// taken or a clock went back; it never waits for a write.
 func (r *Room) Append(events []protocol.Verified) *Commit { return r.take(events, false) }
 
 // Receive is Append for what others made: readers see it before it is durable. A control
@@ -72,7 +72,7 @@ func (r *Room) alter(ready func(context.Context) error, fill func(context.Contex
 // enqueue takes a change over and hands it to the committer. The caller holds mu.
 func (r *Room) enqueue(c *change) *Commit {
 	commit := newCommit()
-	r.last, r.count = c.last, c.count
+	r.last, r.count, r.shared = c.last, c.count, c.shared
 	for k, h := range c.chains {
 		r.hold(k, h)
 	}
@@ -151,7 +151,7 @@ type after struct {
 	chain chainKey
 	held  held
 	moves bool // in the display order
-	entry Entry
+	entry *Entry
 }
 
 func progressOf(list []after) progress {
@@ -180,6 +180,7 @@ type change struct {
 	mark    mark           // of its arrival; zero if it leaves none
 	early   bool           // others made it: readers may see it before it is durable
 
+	shared   sharedPlaces
 	openings []uint64 // entries that were stored before what they link to
 
 	// In a replay the events have their cursors. Gaps are what a damaged value left,
@@ -192,7 +193,7 @@ type change struct {
 }
 
 func (r *Room) newChange() *change {
-	return &change{room: r, last: r.last, count: r.count, chains: make(map[chainKey]held, 1), wanting: r.wanting, keys: make(map[string]int, 8)}
+	return &change{room: r, last: r.last, count: r.count, chains: make(map[chainKey]held, 1), wanting: r.wanting, shared: r.shared, keys: make(map[string]int, 8)}
 }
 
 func (c *change) start(i int) int {
@@ -246,19 +247,21 @@ func (c *change) take(ctx context.Context, e Entry) error {
 	} else if err := c.grow(ctx, e, &g); err != nil || g.duplicate {
 		return err
 	}
-	c.index(e, p, g)
+	if err := c.index(ctx, e, p, g); err != nil {
+		return err
+	}
 	c.chains[p.chainKey] = g.held
 	c.wanting += len(g.wants) - len(was.wants)
 	if c.last = max(c.last, e.Cursor); !g.replaces {
 		c.count++
 	}
 	c.ends = append(c.ends, len(c.writes))
-	c.after = append(c.after, after{position{c.last, c.count}, p.chainKey, g.held, g.nearFall(h.Seq), e})
+	c.after = append(c.after, after{position{c.last, c.count}, p.chainKey, g.held, g.nearFall(h.Seq), &e})
 	return nil
 }
 
 // index writes the entry and what finds it.
-func (c *change) index(e Entry, p place, g growth) {
+func (c *change) index(ctx context.Context, e Entry, p place, g growth) error {
 	k, v := c.room.keys, e.Event
 	if !c.replay {
 		if len(c.ends) == 0 {
@@ -267,7 +270,9 @@ func (c *change) index(e Entry, p place, g growth) {
 		c.put(k.log(e.Cursor), v.Wire())
 	}
 	c.put(k.id(v.ID()), encodeCursors(e.Cursor))
-	c.put(k.place(p), encodeCursors(g.cursors...))
+	if err := c.putPlace(ctx, p, g.cursors); err != nil {
+		return err
+	}
 	c.put(k.display(v.Header().HLC, v, e.Cursor), []byte{})
 	if p.chain == protocol.Control {
 		c.put(k.control(e.Cursor), []byte{})
@@ -279,4 +284,5 @@ func (c *change) index(e Entry, p place, g growth) {
 		c.put(k.opening(e.Cursor), []byte{})
 		c.openings = append(c.openings, e.Cursor)
 	}
+	return nil
 }

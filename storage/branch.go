@@ -227,7 +227,7 @@ func (c *change) events(ctx context.Context, p place) ([]Entry, error) {
 		return nil, err
 	}
 	var list []Entry
-	for _, cursor := range decodeCursors(b) {
+	for _, cursor := range cursorsAt(p, b) {
 		if c.replay && (cursor > c.reached || c.dropped[cursor]) {
 			continue
 		}

@@ -70,7 +70,7 @@
 //	/e/G/<cursor/64>/<cursor%64>    an event's wire bytes: the log
 //	/k/G/<cursor>                   empty: this entry is a control event
 //	/i/G/<9 bytes of id>            the event's cursor
-//	/c/G/<device><chain><seq>       the cursors at this place: several where a chain forked
+//	/c/G/<device><chain><seq/16>    the cursors at each of 16 places: several where a chain forked
 //	/d/G/t/i/m/e/-/o/f/<event>      empty: events by time; the key ends with the cursor
 //	/o/G/<number>                   a page of the tree
 //	/w/G/<cursor>                   empty: this entry came before what it links to (until a checkpoint)

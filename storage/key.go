@@ -109,7 +109,7 @@ func (k keys) id(id protocol.ID) string {
 func (k keys) place(p place) string {
 	b := appendText(k.start('c', 56), p.dev[:])
 	b = append(b, alphabet[p.chain])
-	return string(appendOrdinal(b, p.seq))
+	return string(appendOrdinal(b, p.seq/placesShared))
 }
 
 func (k keys) control(cursor uint64) string {

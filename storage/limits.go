@@ -36,6 +36,9 @@ const (
 	// is rewritten when one more arrives. Which control events are kept is decided by
 	// who appends: others may cite any of them.
 	maxPlace = 64
+	// placesShared is how many places of a chain share a value of the index: what is
+	// written again where one event comes alone, and keys for long runs.
+	placesShared = 16
 	// maxWants bounds the missing messages of one chain that stored ones link to. In
 	// sync there is one for each part of a chain that a frame brings; more is a device
 	// that leaves events out on purpose.

@@ -259,7 +259,7 @@ func (r *Room) readPlace(ctx context.Context, at place, end uint64, p *page) err
 		return err
 	}
 	from := len(p.entries)
-	for _, cursor := range decodeCursors(b) {
+	for _, cursor := range cursorsAt(at, b) {
 		if cursor > end {
 			continue
 		}

@@ -13,8 +13,8 @@ import (
 // spell and of the one before.
 type recent struct {
 	mu    sync.Mutex
-	young map[entryKey]Entry
-	old   map[entryKey]Entry
+	young map[entryKey]*Entry
+	old   map[entryKey]*Entry
 	timer *time.Timer // ends the spell; nil while nothing is kept
 }
 
@@ -53,10 +53,10 @@ func (c *recent) change(r *Room, w *write) {
 		e, _ = r.decode(cursor, w.key, w.value) // an event's own encoding
 	}
 	delete(c.old, k)
-	c.put(k, e)
+	c.put(k, &e)
 }
 
-func (c *recent) get(k entryKey) (Entry, bool) {
+func (c *recent) get(k entryKey) (*Entry, bool) {
 	e, ok := c.young[k]
 	if !ok {
 		e, ok = c.old[k]
@@ -64,7 +64,7 @@ func (c *recent) get(k entryKey) (Entry, bool) {
 	return e, ok
 }
 
-func (c *recent) put(k entryKey, e Entry) {
+func (c *recent) put(k entryKey, e *Entry) {
 	if c.young == nil || len(c.young) >= maxRecent/2 {
 		c.turn()
 	}
@@ -75,7 +75,7 @@ func (c *recent) put(k entryKey, e Entry) {
 }
 
 // turn begins another spell.
-func (c *recent) turn() { c.young, c.old = make(map[entryKey]Entry), c.young }
+func (c *recent) turn() { c.young, c.old = make(map[entryKey]*Entry), c.young }
 
 // spell is called when one is over.
 func (c *recent) spell() {
@@ -108,7 +108,7 @@ func (c *recent) after(list []Entry, r *Room, cursor, end uint64) ([]Entry, uint
 			break
 		}
 		if cursor++; !e.Event.IsZero() {
-			list = append(list, e)
+			list = append(list, *e)
 		}
 	}
 	return list, cursor

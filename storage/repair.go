@@ -50,7 +50,7 @@ func (r *Room) rebuild(ctx context.Context) error {
 	}
 	r.last, r.count, r.mark = c.Cursor, c.Count, c.Cursor
 	r.overlay, r.sinceMark = make(map[string]staged), 0
-	r.frozen, r.arrivals = nil, nil
+	r.frozen, r.arrivals, r.shared = nil, nil, sharedPlaces{}
 	r.store.recent.clear() // what is not on disk has not come
 	if r.tree, err = r.openTree(ctx, c.Tree); err != nil {
 		return err

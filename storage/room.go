@@ -34,10 +34,11 @@ type Room struct {
 	holed   map[chainKey]bool // those that want something
 	wanting int               // how much, together
 	overlay map[string]staged // what the disk will say
-	queued  uint64            // numbers the items
-	epoch   uint64            // rises when the room fails: older items are void
-	broken  error             // why the room has to be loaded again; nil if it has not
-	failure error             // why it failed the last time
+	shared  sharedPlaces
+	queued  uint64 // numbers the items
+	epoch   uint64 // rises when the room fails: older items are void
+	broken  error  // why the room has to be loaded again; nil if it has not
+	failure error  // why it failed the last time
 
 	openings []uint64 // entries after the checkpoint that came before what they link to
 	marks    []mark   // when events came, by cursor, the newest maxMarks
@@ -109,14 +110,14 @@ type progress struct {
 	position
 	chains  map[chainKey]held
 	turned  []chainKey // those of which something may move in the display order
-	entries []Entry
+	entries []*Entry
 }
 
 // elements appends those of the messages among the entries.
 func (p *progress) elements(list []element) []element {
 	for _, e := range p.entries {
 		if e.Event.Header().Chain == protocol.Messages {
-			list = append(list, elementOf(e))
+			list = append(list, elementOf(*e))
 		}
 	}
 	return list
@@ -260,7 +261,7 @@ func (r *Room) fail(err error) {
 
 // fallBack is at what was committed last. The caller holds mu.
 func (r *Room) fallBack() {
-	r.overlay = make(map[string]staged)
+	r.overlay, r.shared = make(map[string]staged), sharedPlaces{}
 	r.last, r.count = r.committed.cursor, r.committed.count
 	r.chains = maps.Clone(r.durable)
 	r.recount()
