@@ -190,7 +190,9 @@ func openBenchDatastore(dir string) (*pebbleds.Datastore, error) {
 	for i := range o.Levels {
 		o.Levels[i].BlockSize = 32 << 10
 	}
-	o.Levels[len(o.Levels)-1].Compression = func() *sstable.CompressionProfile { return sstable.ZstdCompression }
+	zstd := *sstable.ZstdCompression
+	zstd.DataBlocks, zstd.ValueBlocks = sstable.BalancedCompression.DataBlocks, sstable.BalancedCompression.ValueBlocks
+	o.Levels[len(o.Levels)-1].Compression = func() *sstable.CompressionProfile { return &zstd }
 	return pebbleds.NewDatastore(dir, pebbleds.WithCacheSize(4<<20), pebbleds.WithPebbleOpts(o), pebbleds.WithPebbleWriteOptions(pebble.NoSync))
 }
 
