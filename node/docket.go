@@ -85,7 +85,7 @@ func (r *room) noteAbouts(events []protocol.Verified) {
 	}
 }
 
-// attend keeps the docket.
+// attend keeps the docket, behind what is shown: who needs it at once catches up.
 func (r *room) attend(ctx context.Context) {
 	var swept time.Time
 	for {
@@ -104,16 +104,9 @@ func (r *room) attend(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-changed:
-			linger(ctx, docketRest)
+			pause(ctx, docketRest)
 		case <-time.After(wait):
 		}
-	}
-}
-
-func linger(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
 	}
 }
 

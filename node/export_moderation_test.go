@@ -17,9 +17,12 @@ func (n *Node) Held(ctx context.Context, group, id protocol.ID) (here, whole boo
 	return err == nil, err == nil && e.Event.Whole()
 }
 
-// EraseDue erases what is due at a time.
+// EraseDue erases what is due at a time, as [room.attend] does: when all was looked at.
 func (n *Node) EraseDue(ctx context.Context, group protocol.ID, at time.Time) error {
 	r, _ := n.room(group)
+	if err := r.catchUp(ctx); err != nil {
+		return err
+	}
 	return r.eraseDue(ctx, at)
 }
 

@@ -29,7 +29,7 @@ func (r *room) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-r.kick:
-			pause(ctx)
+			pause(ctx, syncDebounce)
 			due = true
 		case <-tick.C:
 		}
@@ -100,7 +100,7 @@ func (r *room) mend(from peer.ID, waits []waiting) {
 // has come since that lacks more.
 func (r *room) mendLater(ctx context.Context, from peer.ID) bool {
 	began := r.n.now()
-	pause(ctx)
+	pause(ctx, syncDebounce)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	list := slices.DeleteFunc(r.mending[from], func(l lack) bool {
@@ -128,7 +128,7 @@ func (n *Node) repair(ctx context.Context) {
 			return
 		case <-n.mesh.wake:
 		}
-		pause(ctx) // what falls out of a queue is rarely alone
+		pause(ctx, syncDebounce) // what falls out of a queue is rarely alone
 		for p := range n.mesh.takeMissed() {
 			for _, r := range n.allRooms() {
 				if _, ok := n.peers.proved(p, r.group); ok {
@@ -139,11 +139,11 @@ func (n *Node) repair(ctx context.Context) {
 	}
 }
 
-// pause lets what comes in a burst come, so that one comparison serves it all.
-func pause(ctx context.Context) {
+// pause lets what comes in a burst come, so that one look serves it all.
+func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
-	case <-time.After(syncDebounce):
+	case <-time.After(d):
 	}
 }
 

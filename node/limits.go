@@ -340,7 +340,7 @@ const (
 	talliesKept = 16
 	// docketRest is how long the docket lets more come before it reads: what it does is
 	// for nobody who waits.
-	docketRest = 20 * time.Millisecond
+	docketRest = 250 * time.Millisecond
 	// docketRetry is how long the docket waits after an error of the disk.
 	docketRetry = 5 * time.Second
 	// eraseEvery is how often what moderators took back is looked through for what has
