@@ -64,7 +64,7 @@
 // to begin in the middle, only for a prefix: so the log comes in buckets of 64
 // cursors, and times in the display are paths.
 //
-//	/p2pchat                        "p2pchat storage 1", with WithKey " sealed " and a proof of the key
+//	/p2pchat                        "p2pchat storage 2", with WithKey " sealed " and a proof of the key
 //	/g/G                            checkpoint: the group, a cursor, the count, chains, the root (CBOR)
 //	/r/G                            the cursor up to which none is given out after a crash
 //	/e/G/<cursor/64>/<cursor%64>    an event's wire bytes: the log

@@ -10,6 +10,9 @@ var (
 	ErrForeign = errors.New("the datastore belongs to another program; give p2pchat an empty one or a namespace of its own")
 	// ErrNewer says that a newer p2pchat wrote the datastore.
 	ErrNewer = errors.New("the datastore was written by a newer p2pchat; update this one")
+	// ErrOlder says that an older p2pchat wrote the datastore; there is no migration before
+	// version 1.0.
+	ErrOlder = errors.New("the datastore was written by an older p2pchat, which this one does not read; begin with an empty one")
 	// ErrWrongKey says that the store's small values are sealed under another key.
 	ErrWrongKey = errors.New("the store is sealed under another key: it belongs to another profile, or its key was lost")
 	// ErrUnsealed says that a store which was made without a key is opened with one.

@@ -21,7 +21,7 @@ import (
 // every change that an older program would misread.
 const (
 	formatName    = "p2pchat storage "
-	formatVersion = 1
+	formatVersion = 2
 )
 
 // Store is an open datastore: rooms, small values, and the one goroutine that
@@ -53,7 +53,7 @@ type Option func(*Store)
 func WithClock(now func() time.Time) Option { return func(s *Store) { s.now = now } }
 
 // Open begins to use a datastore, which is p2pchat's alone. It returns ErrForeign
-// for one that holds something else, ErrNewer for one of a newer version, and
+// for one that holds something else, ErrNewer or ErrOlder for one of another version, and
 // ErrWrongKey or ErrUnsealed for one that was made with another key or none. The
 // caller closes the store first and the datastore after it.
 func Open(ctx context.Context, ds datastore.Batching, options ...Option) (*Store, error) {
@@ -112,6 +112,8 @@ func (s *Store) checkVersion(b []byte) error {
 		return ErrForeign
 	case n > formatVersion:
 		return fmt.Errorf("format %d: %w", n, ErrNewer)
+	case n < formatVersion:
+		return fmt.Errorf("format %d: %w", n, ErrOlder)
 	}
 	rest, err := s.seal.check(text)
 	if err == nil && rest != number {
