@@ -396,3 +396,12 @@ func TestBadInput(t *testing.T) {
 		t.Errorf("a closed node answers %v", err)
 	}
 }
+
+// Fewer lines than none are none.
+func TestLastOfLessThanNothing(t *testing.T) {
+	ana := start(t, "Ana")
+	club := ana.create("club")
+	if lines, _, err := ana.Last(ctx(t), club, -1); err != nil || len(lines) > 0 {
+		t.Fatalf("%d lines, %v", len(lines), err)
+	}
+}

@@ -70,7 +70,7 @@ func (n *Node) Last(ctx context.Context, group protocol.ID, count int) (lines []
 	cursor = r.log.Cursor()
 	r.order()
 	var before storage.Position
-	lines = make([]Message, 0, min(count, followPage))
+	lines = make([]Message, 0, max(0, min(count, followPage)))
 	first := make(map[protocol.Key]int) // the oldest line of each device so far
 	for count == 0 || len(lines) < count {
 		size := followPage
