@@ -119,7 +119,11 @@ func (d *discovery) keep(p peer.ID, addrs []ma.Multiaddr, seen time.Time) {
 		}
 		delete(d.book, oldest)
 	}
+	_, kept := d.book[p]
 	d.mu.Unlock()
+	if !kept {
+		return
+	}
 	d.n.spawn(func(ctx context.Context) { // the caller may be a stream or a notification
 		if oldest != p {
 			_ = d.n.store.Delete(ctx, spacePeers, oldest.String())

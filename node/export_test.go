@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/p2pchat/p2pchat/protocol"
 )
@@ -379,6 +380,17 @@ func (n *Node) IsMember(group protocol.ID, dev protocol.Key) bool {
 
 // DialAway dials members that are away, as is done now and then.
 func (n *Node) DialAway(afresh bool) { n.disc.dialAway(afresh) }
+
+// HeardOf keeps a peer that somebody told of, or that was met.
+func (n *Node) HeardOf(p peer.ID, met time.Time) {
+	n.disc.keep(p, []ma.Multiaddr{ma.StringCast("/ip4/127.0.0.1/udp/1/quic-v1")}, met)
+}
+
+// AddressBook returns the names in the address book on disk.
+func (n *Node) AddressBook() map[string][]byte {
+	list, _ := n.store.List(n.ctx, spacePeers)
+	return list
+}
 
 // Remembers says whether a peer is in the address book.
 func (n *Node) Remembers(p peer.ID) bool {

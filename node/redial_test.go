@@ -2,10 +2,13 @@ package node_test
 
 import (
 	"context"
+	crand "crypto/rand"
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	manet "github.com/multiformats/go-multiaddr/net"
 
@@ -73,5 +76,34 @@ func TestWhoWelcomedIsDialledAgain(t *testing.T) {
 		if !bo.Remembers(p.Host().ID()) {
 			t.Errorf("Bo forgets %s", p.cfg.Name)
 		}
+	}
+}
+
+// Where the address book is full of who was met, who was only heard of takes nobody's
+// place, on disk neither.
+func TestTheAddressBookIsBounded(t *testing.T) {
+	ana := start(t, "Ana")
+	stranger := func() peer.ID {
+		_, key, err := crypto.GenerateEd25519Key(crand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := peer.IDFromPublicKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	const most = 256
+	for range most {
+		ana.HeardOf(stranger(), time.Now())
+	}
+	eventually(t, "the book is full", func() bool { return len(ana.AddressBook()) == most })
+	heard, last := stranger(), stranger()
+	ana.HeardOf(heard, time.Time{})
+	ana.HeardOf(last, time.Now())
+	eventually(t, "who was met is written down", func() bool { return ana.AddressBook()[last.String()] != nil })
+	if ana.Remembers(heard) || ana.AddressBook()[heard.String()] != nil {
+		t.Error("who was heard of has a place")
 	}
 }
