@@ -53,7 +53,10 @@ func (c *recent) change(r *Room, w *write) {
 		e, _ = r.decode(cursor, w.key, w.value) // an event's own encoding
 	}
 	delete(c.old, k)
-	c.put(k, &e)
+	delete(c.young, k)
+	if len(e.Event.Wire()) <= maxRecentSize {
+		c.put(k, &e)
+	}
 }
 
 func (c *recent) get(k entryKey) (*Entry, bool) {

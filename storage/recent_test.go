@@ -90,6 +90,11 @@ func TestFollowingTakesNoDisk(t *testing.T) {
 	}
 	put(t, r, all[5])
 	check("come again", false)
+	long := ana.say(1000, strings.Repeat("x", 4000))
+	put(t, r, long.Erased())
+	check("come erased", false)
+	mustCommit(t, r.Restore(long))
+	check("put back, and long", true)
 }
 
 // What is long, or came long ago, is read from the disk.
