@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
@@ -35,6 +36,7 @@ type torn struct {
 	life    int                      // calls until it dies
 	dead    bool
 	fail    func() error // what a commit fails with, having written some of it
+	lose    func() error // what a sync fails with
 }
 
 func newTorn(rng *rand.Rand, disk map[datastore.Key][]byte, life int) *torn {
@@ -78,6 +80,11 @@ func (d *torn) Sync(context.Context, datastore.Key) error {
 	defer d.mu.Unlock()
 	if err := d.tick(); err != nil {
 		return err
+	}
+	if d.lose != nil {
+		if err := d.lose(); err != nil {
+			return err
+		}
 	}
 	d.keep(1)
 	return nil
@@ -208,6 +215,27 @@ func (h *history) write(r *storage.Room) {
 	}
 	h.look(r)
 	h.erase(r)
+}
+
+// writeLate receives one thing after another and waits for none: what is written is not
+// synced yet.
+func (h *history) writeLate(r *storage.Room) {
+	for range 1 + h.rng.IntN(4) {
+		events := h.writer[h.rng.IntN(len(h.writer))].run(1+h.rng.IntN(3), 1000+h.rng.Uint64N(50))
+		h.scramble(&events)
+		h.clock.turn(h.rng.Int64N(200))
+		for _, v := range events {
+			h.try(v)
+		}
+		changed := r.Changed()
+		if !r.Receive(events).Failed() {
+			select {
+			case <-changed:
+			case <-time.After(2 * time.Millisecond): // it died
+			}
+		}
+		h.look(r)
+	}
 }
 
 // look follows the log, durable or not.
@@ -396,7 +424,11 @@ func TestTornBatches(t *testing.T) {
 				if r, err := s.Room(ctx, group); err == nil {
 					h.resume(r)
 					for !d.isDead() {
-						h.write(r)
+						if rng.IntN(2) == 0 {
+							h.writeLate(r)
+						} else {
+							h.write(r)
+						}
 					}
 				}
 				s.Close()
@@ -432,15 +464,21 @@ func fullDisk(t *testing.T, seed uint64) {
 	s := open(t, d, storage.WithClock(h.clock.now))
 	r := room(t, s)
 	full := false
-	d.fail = func() error {
+	fail := func() error {
 		if full {
 			return &errFull{}
 		}
 		return nil
 	}
+	if seed%2 == 0 {
+		d.fail = fail
+	} else {
+		d.lose = fail
+	}
 	set := func(v bool) { d.mu.Lock(); full = v; d.mu.Unlock() }
 	for range 4 {
 		h.write(r)
+		h.writeLate(r)
 		tip, _ := r.Tip(h.writer[0].prev.Dev, protocol.Messages)
 		set(true)
 		h.write(r)
