@@ -18,8 +18,8 @@ var errEarlier = errors.New("an earlier write failed")
 // in the list is durable, passed over or not; nobody sees any of it before, as a power cut
 // could take it back, and what the device made next would fork its own chain.
 //
-// Append reads the disk only where it has not written to the chain last, a place of it is
-// taken or a clock went back; it never waits for a write.
+// Append reads the disk only where it has not written to the chain last, or a place of it
+// is taken; it never waits for a write.
 func (r *Room) Append(events []protocol.Verified) *Commit { return r.take(events, false) }
 
 // Receive is Append for what others made: readers see it before it is durable. A control

@@ -10,8 +10,8 @@ import (
 	"github.com/p2pchat/p2pchat/protocol"
 )
 
-// A chain that nobody copied grows at one tip, and needs nothing from the disk. All
-// other cases are here: duplicates, branches, and events that replace damaged ones.
+// A chain that nobody copied grows at one tip, and needs nothing from the disk but the
+// value that its last places share. All other cases are here: duplicates, branches, and events that replace damaged ones.
 
 func newTip(v protocol.Verified) tip {
 	h := v.Header()
