@@ -122,13 +122,20 @@ func (r *room) mendLater(ctx context.Context, from peer.ID) bool {
 // nobody looked at here: pubsub does not send it again. Who asks shows what it has, so
 // that the other side asks as well.
 func (n *Node) repair(ctx context.Context) {
+	wait, last := syncDebounce, time.Time{}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-n.mesh.wake:
 		}
-		pause(ctx, syncDebounce) // what falls out of a queue is rarely alone
+		// What falls out of a queue is rarely alone; and while more is lost, a slow link has
+		// better use than one comparison after the other.
+		if wait = min(2*wait, syncTick); time.Since(last) > 2*wait {
+			wait = syncDebounce
+		}
+		pause(ctx, wait)
+		last = time.Now()
 		for p := range n.mesh.takeMissed() {
 			for _, r := range n.allRooms() {
 				if _, ok := n.peers.proved(p, r.group); ok {

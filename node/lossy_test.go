@@ -5,6 +5,7 @@ import (
 	crand "crypto/rand"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,10 +29,14 @@ type leaky struct {
 	to    peer.ID
 	leaks atomic.Bool
 	lost  atomic.Int64
+	pulls atomic.Int64 // from that peer
 }
 
 func (h *leaky) NewStream(c context.Context, p peer.ID, ids ...libprotocol.ID) (network.Stream, error) {
 	s, err := h.Host.NewStream(c, p, ids...)
+	if p == h.to && slices.Contains(ids, "/p2pchat/sync/1") {
+		h.pulls.Add(1)
+	}
 	if err == nil && p == h.to && s.Protocol() == "/p2pchat/gossip/1" {
 		s = &leakyStream{s, h}
 	}
@@ -183,4 +188,19 @@ func TestWhereAFrameIsDroppedBothAreCompared(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A link that goes on losing frames is not filled with comparisons.
+func TestALinkThatLosesAllTheTimeIsComparedNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newChoir(t)
+		before := c.link.pulls.Load()
+		for range 200 {
+			c.ana.DropsFrame(c.link.to)
+			time.Sleep(50 * time.Millisecond)
+		}
+		if n := c.link.pulls.Load() - before; n < 5 || n > 25 {
+			t.Errorf("compared %d times in ten seconds", n)
+		}
+	})
 }
