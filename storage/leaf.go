@@ -64,6 +64,9 @@ func decodeNode(b []byte) (*node, error) {
 	}
 	kind, d := b[0], decoder{rest: b[1:]}
 	n := new(node)
+	if kind == leafPage {
+		n.elements = make([]element, 0, min(maxLeaf, len(b)/leastElement))
+	}
 	var it reconcile.Item
 	var cursor uint64
 	for len(d.rest) > 0 && !d.bad {
@@ -90,6 +93,9 @@ func decodeNode(b []byte) (*node, error) {
 	}
 	return n, nil
 }
+
+// leastElement is what an element takes in a leaf at least: a time, an id, a cursor.
+const leastElement = 1 + 32 + 1
 
 var errPage = errors.New("not a page of the tree")
 

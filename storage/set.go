@@ -177,36 +177,40 @@ func (v *view) Find(it reconcile.Item) (int, error) {
 
 // Sum returns the sum of the ids from one number up to another.
 func (v *view) Sum(from, to int) (reconcile.Sum, error) {
-	low, err := v.first(from)
-	if err != nil {
-		return reconcile.Sum{}, err
-	}
-	high, err := v.first(to)
-	return high.Minus(low), err
+	return v.sum(v.root, max(from, 0), min(to, v.Len()))
 }
 
-// first returns the sum of the first ids.
-func (v *view) first(count int) (sum reconcile.Sum, err error) {
-	p := v.root
-	for count < p.count {
-		n, err := v.load(p)
+// sum returns the sum of a part from one number up to another. At most two leaves are
+// read, where it begins and where it ends.
+func (v *view) sum(p part, from, to int) (sum reconcile.Sum, err error) {
+	switch {
+	case from >= to:
+		return sum, nil
+	case from == 0 && to == p.count:
+		return p.sum, nil
+	}
+	n, err := v.load(p)
+	if err != nil {
+		return sum, err
+	}
+	if n.parts == nil {
+		for _, e := range n.elements[from:to] {
+			sum = sum.Plus(reconcile.SumOf(e.ID))
+		}
+		return sum, nil
+	}
+	for _, q := range n.parts {
+		if to <= 0 {
+			break
+		}
+		some, err := v.sum(q, from, min(to, q.count))
 		if err != nil {
 			return sum, err
 		}
-		if n.parts == nil {
-			for _, e := range n.elements[:count] {
-				sum = sum.Plus(reconcile.SumOf(e.ID))
-			}
-			return sum, nil
-		}
-		i := 0
-		for ; count >= n.parts[i].count; i++ {
-			sum = sum.Plus(n.parts[i].sum)
-			count -= n.parts[i].count
-		}
-		p = n.parts[i]
+		sum = sum.Plus(some)
+		from, to = max(from-q.count, 0), to-q.count
 	}
-	return sum.Plus(p.sum), nil
+	return sum, nil
 }
 
 // Items visits the items from one number up to another.
