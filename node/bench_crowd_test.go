@@ -187,6 +187,7 @@ func benchDatastore(b *testing.B, dir string) datastore.Batching {
 func openBenchDatastore(dir string) (*pebbleds.Datastore, error) {
 	o := &pebble.Options{Logger: silent{}, MemTableSize: 4 << 20, MaxOpenFiles: 128, FlushSplitBytes: 512 << 10}
 	o.TargetFileSizes[0], o.TargetFileSizes[1] = 1<<20, 4<<20
+	o.L0CompactionThreshold, o.L0StopWritesThreshold = 8, 24
 	for i := range o.Levels {
 		o.Levels[i].BlockSize = 32 << 10
 	}

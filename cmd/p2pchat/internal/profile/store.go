@@ -31,6 +31,8 @@ const (
 	youngTable   = 1 << 20  // bytes of a table that was just written, about
 	youngPart    = 512 << 10
 	otherTable   = 4 << 20 // and twice that a level
+	youngLayers  = 8       // of tables before they are merged: with 4, indexes are written twice as often
+	stopLayers   = 24      // at which writers wait for that
 )
 
 var (
@@ -187,6 +189,7 @@ func pebbleOptions(o StoreOptions) *pebble.Options {
 	// most of the log written again each time they are merged with it.
 	opts.TargetFileSizes[0], opts.TargetFileSizes[1] = youngTable, otherTable
 	opts.FlushSplitBytes = youngPart
+	opts.L0CompactionThreshold, opts.L0StopWritesThreshold = youngLayers, stopLayers
 	opts.Levels[len(opts.Levels)-1].Compression = func() *sstable.CompressionProfile { return &lastCompression }
 	return opts
 }
