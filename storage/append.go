@@ -240,7 +240,7 @@ func (c *change) take(ctx context.Context, e Entry) error {
 	was := c.held(p.chainKey)
 	g := growth{held: was, cursors: []uint64{e.Cursor}}
 	if parent, ok := extends(was.tips, h); ok {
-		if g.timeBefore(h.Seq) > h.HLC {
+		if g.timeBefore(h.Seq) >= h.HLC {
 			g.fall(h.Seq)
 		}
 		g.tips = replaceTip(was.tips, parent, newTip(e.Event))
@@ -273,7 +273,6 @@ func (c *change) index(ctx context.Context, e Entry, p place, g growth) error {
 	if err := c.putPlace(ctx, p, g.cursors); err != nil {
 		return err
 	}
-	c.put(k.display(v.Header().HLC, v, e.Cursor), []byte{})
 	if p.chain == protocol.Control {
 		c.put(k.control(e.Cursor), []byte{})
 	}

@@ -497,7 +497,7 @@ func testClosed(t *testing.T, make func(testing.TB) datastore.Batching) {
 }
 
 func testFormats(t *testing.T, make func(testing.TB) datastore.Batching) {
-	for value, want := range map[string]error{"p2pchat storage 3": storage.ErrNewer, "p2pchat storage 1": storage.ErrOlder, "sqlite": storage.ErrForeign} {
+	for value, want := range map[string]error{"p2pchat storage 4": storage.ErrNewer, "p2pchat storage 1": storage.ErrOlder, "sqlite": storage.ErrForeign} {
 		ds := make(t)
 		if err := ds.Put(ctx, datastore.NewKey("/p2pchat"), []byte(value)); err != nil {
 			t.Fatal(err)

@@ -1,18 +1,45 @@
 package storage
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"math"
 	"slices"
-	"strings"
 
-	"github.com/ipfs/go-datastore/query"
+	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/protocol/reconcile"
 )
 
+// The display shows messages and control events by time and id. Messages come from the set,
+// which has that order; control events are few, and in memory in it.
+
 // Position is a place in the display order. The zero value is its end.
-type Position struct{ key string }
+type Position struct{ at stand }
 
 // IsZero says whether it is the end of the display order.
-func (p Position) IsZero() bool { return p.key == "" }
+func (p Position) IsZero() bool { return p.at == stand{} }
+
+// stand is where an event stands in the display: where its own time and id say, or right
+// before the event that takes it along.
+type stand struct {
+	reconcile.Item
+	seq uint64 // of who is taken along
+	id  protocol.ID
+}
+
+// ownStand is where an event stands that nothing takes along.
+func ownStand(it reconcile.Item) stand { return stand{it, math.MaxUint64, it.ID} }
+
+func (s stand) compare(o stand) int {
+	return cmp.Or(s.Item.Compare(o.Item), cmp.Compare(s.seq, o.seq), s.id.Compare(o.id))
+}
+
+// shown is an event in the display.
+type shown struct {
+	stand
+	cursor uint64
+}
 
 // Newest returns up to n committed events that come last before a position in the
 // display order, in that order, and the position of the first of them, where the
@@ -20,148 +47,91 @@ func (p Position) IsZero() bool { return p.key == "" }
 // position is the one given. Damaged entries are treated as in [Room.After].
 //
 // The order is the same at all members who hold the same events: by time and then
-// device, except that nothing comes before what it follows on its chain; see [Room].
+// id, except that nothing comes before what it follows on its chain; see [Room].
 func (r *Room) Newest(ctx context.Context, n int, before Position) ([]Entry, Position, error) {
-	if err := r.store.begin(); err != nil {
-		return nil, before, err
-	}
-	defer r.store.end()
-	end := r.Cursor()
 	moved, err := r.moves(ctx)
 	if err != nil {
 		return nil, before, err
 	}
+	control, err := r.controlItems(ctx)
+	if err != nil {
+		return nil, before, err
+	}
 	n = min(n, MaxPage)
-	p := newPage(min(uint64(max(n, 0)), end))
-	for more := true; more && len(p.entries) < n; {
-		want := n - len(p.entries)
-		hits, err := r.walkBack(ctx, before.key, want)
-		if err != nil {
-			return nil, before, err
+	var p page
+	err = r.look(ctx, func(v *view) error {
+		p = newPage(uint64(max(0, min(n, v.Len()+len(control)))))
+		for len(p.entries) < n {
+			list, err := r.lastBefore(v, control, moved, before.at, n-len(p.entries))
+			if err != nil || len(list) == 0 {
+				return err
+			}
+			cursors := make([]uint64, len(list))
+			for i := range list {
+				cursors[i] = list[i].cursor
+			}
+			if err := r.readAll(ctx, cursors, &p); err != nil {
+				return err
+			}
+			before.at = list[len(list)-1].stand
 		}
-		floor := ""
-		if more = len(hits) == want; more {
-			floor = hits[want-1]
-		}
-		hits = moved.apply(hits, floor, before.key)
-		if len(hits) > want {
-			hits, more = hits[:want], true
-			floor = hits[want-1]
-		}
-		if err := r.show(ctx, hits, end, &p); err != nil {
-			return nil, before, err
-		}
-		switch {
-		case more:
-			before.key = floor
-		case len(hits) > 0:
-			before.key = hits[len(hits)-1]
-		}
+		return nil
+	})
+	if err != nil {
+		return nil, before, err
 	}
 	slices.Reverse(p.entries)
 	return p.entries, before, p.damage
 }
 
-// show adds the entries that display keys stand for, where they stand for one: the
-// key of a torn batch may name a cursor that is empty or was given to another.
-func (r *Room) show(ctx context.Context, hits []string, end uint64, p *page) error {
-	type hit struct {
-		key string
-		hlc uint64
-	}
-	list, cursors := make([]hit, 0, len(hits)), make([]uint64, 0, len(hits))
-	for _, key := range hits {
-		if hlc, cursor, ok := r.keys.parseDisplay(key); ok && cursor <= end {
-			list, cursors = append(list, hit{key, hlc}), append(cursors, cursor)
-		}
-	}
-	read, err := r.reader(ctx, cursors)
-	if err != nil {
-		return err
-	}
-	for i, h := range list {
-		e, wrong := read(cursors[i])
-		if wrong == nil && r.keys.display(h.hlc, e.Event, cursors[i]) != h.key {
-			continue
-		}
-		if err := p.add(e, wrong); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// walkBack returns up to n display keys before one, newest first.
-//
-// A datastore cannot be asked to begin at a key, only for a prefix. So times are
-// paths of characters, and the walk goes up: the rest of the bucket of 64 ms that
-// the key lies in, then what is before that in 4 s, and so on. Where much lies
-// after the key in a bucket, the smaller ones before it are asked for one by one.
-func (r *Room) walkBack(ctx context.Context, before string, n int) ([]string, error) {
-	w := &walk{room: r, ctx: ctx, n: n}
-	root := r.keys.prefix('d')
-	if before == "" {
-		err := w.all(root)
-		return w.hits, err
-	}
-	bound := before
-	for depth := displayPath; depth >= 0 && len(w.hits) < n; depth -= 2 {
-		prefix := root
-		if depth > 0 {
-			prefix = before[:len(root)+depth]
-		}
-		if err := w.below(prefix, bound, depth < displayPath); err != nil {
+// lastBefore returns up to n events that come last before a place, the last first.
+func (r *Room) lastBefore(v *view, control []element, moved *moves, before stand, n int) (list []shown, err error) {
+	end, ends, tos := v.Len(), len(control), len(moved.to)
+	if before != (stand{}) {
+		if end, err = v.Find(before.Item); err != nil {
 			return nil, err
 		}
-		bound = prefix
+		ends, _ = slices.BinarySearchFunc(control, before.Item, func(e element, it reconcile.Item) int { return e.Compare(it) })
+		tos, _ = slices.BinarySearchFunc(moved.to, before, func(s shown, b stand) int { return s.compare(b) })
 	}
-	return w.hits, nil
-}
-
-// walk collects display keys.
-type walk struct {
-	room *Room
-	ctx  context.Context // of the one call it serves
-	n    int
-	hits []string
-}
-
-func (w *walk) query(prefix string, visit func(key string) error) error {
-	q := query.Query{Prefix: prefix, Orders: []query.Order{query.OrderByKeyDescending{}}, KeysOnly: true}
-	return each(w.ctx, w.room.store.ds, q, func(e query.Entry) error { return visit(e.Key) })
-}
-
-// take keeps a key.
-func (w *walk) take(key string) error {
-	w.hits = append(w.hits, key)
-	if len(w.hits) == w.n {
-		return errStop
-	}
-	return nil
-}
-
-// all takes the newest keys under a prefix.
-func (w *walk) all(prefix string) error { return w.query(prefix, w.take) }
-
-// below takes the newest keys under a prefix that come before bound.
-func (w *walk) below(prefix, bound string, divisible bool) error {
-	skipped := 0
-	err := w.query(prefix, func(key string) error {
-		if key < bound {
-			return w.take(key)
-		}
-		if skipped++; divisible && skipped > maxSkip {
-			return errStop
+	list = slices.Clone(moved.to[max(0, tos-n):tos])
+	stay := func(e element) error {
+		if !moved.away[e.ID] {
+			list = append(list, shown{ownStand(e.Item), e.cursor})
 		}
 		return nil
-	})
-	if err != nil || !divisible || skipped <= maxSkip {
-		return err
 	}
-	for i := strings.IndexByte(alphabet, bound[len(prefix)+1]) - 1; i >= 0 && len(w.hits) < w.n; i-- {
-		if err := w.all(prefix + "/" + alphabet[i:i+1]); err != nil {
-			return err
+	for from := len(list); ends > 0 && len(list) < from+n; ends-- {
+		_ = stay(control[ends-1])
+	}
+	for from := len(list); end > 0 && len(list) < from+n; end -= n {
+		if err := v.elements(end-n, end, stay); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	slices.SortFunc(list, func(a, b shown) int { return b.compare(a.stand) })
+	return list[:min(n, len(list))], nil
+}
+
+// controlItems returns all committed control events by time and id.
+func (r *Room) controlItems(ctx context.Context) ([]element, error) {
+	r.mu.Lock()
+	list, whole := r.control, r.controls
+	r.mu.Unlock()
+	if whole {
+		return list, nil
+	}
+	if _, err := r.Control(ctx); err != nil && !errors.Is(err, ErrDamaged) {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.control, nil
+}
+
+// addControl takes in control events, and replaces the list. The caller holds mu.
+func (r *Room) addControl(more []element) {
+	if len(more) > 0 {
+		r.control = ascending(append(more, r.control...))
+	}
 }

@@ -50,28 +50,26 @@
 //
 // # Order
 //
-// The display order is (time, device, seq, id), the time being an event's hybrid
-// time, or the lowest at the places after it on its chain where that is lower: so it
-// is causal along a chain, even after a clock stood in 2040. It is a function of what is
-// stored and counts ([Room.SetAside]), whatever came first. The index on disk has events by
-// their own times; those few that stand elsewhere are found when the order is read.
-// Devices are compared by 6 bytes and ids, which part forks only, by 3.
+// The display order is that of the set, (time, id), with the control events among the
+// messages; but where the time of a chain does not rise, what is lower takes along what is
+// before it: so the order is causal along a chain, even after a clock stood in 2040. It is a
+// function of what is stored and counts ([Room.SetAside]), whatever came first. Those few
+// that stand elsewhere are found when the order is read.
 //
 // # Keys
 //
 // G is 12 bytes of the group's id; text is base64 in ASCII order; numbers are
 // written with their length first, so that they sort. A datastore cannot be asked
 // to begin in the middle, only for a prefix: so the log comes in buckets of 64
-// cursors, and times in the display are paths.
+// cursors.
 //
-//	/p2pchat                        "p2pchat storage 2", with WithKey " sealed " and a proof of the key
+//	/p2pchat                        "p2pchat storage 3", with WithKey " sealed " and a proof of the key
 //	/g/G                            checkpoint: the group, a cursor, the count, chains, the root (CBOR)
 //	/r/G                            the cursor up to which none is given out after a crash
 //	/e/G/<cursor/64>/<cursor%64>    an event's wire bytes: the log
 //	/k/G/<cursor>                   empty: this entry is a control event
 //	/i/G/<9 bytes of id>            the event's cursor
 //	/c/G/<device><chain><seq/16>    the cursors at each of 16 places: several where a chain forked
-//	/d/G/t/i/m/e/-/o/f/<event>      empty: events by time; the key ends with the cursor
 //	/o/G/<number>                   a page of the tree
 //	/w/G/<cursor>                   empty: this entry came before what it links to (until a checkpoint)
 //	/a/G/<9 bytes of id>/<cursor>   empty: this entry's header names that event

@@ -21,9 +21,6 @@ const versionKey = "/p2pchat"
 const (
 	groupLen = 16 // 12 bytes of a group's id; the checkpoint holds all of it
 	idLen    = 12 // 9 bytes of an event's id; the reader compares all of it
-	devLen   = 8  // 6 bytes of a device in the display order
-	tieLen   = 4  // 3 bytes of an id in the display order: it only parts forks
-	hlcLen   = 8  // 48 bits of a time
 )
 
 // appendOrdinal writes n so that text sorts as the number: how many digits, then
@@ -182,52 +179,6 @@ func (k keys) forks(c chainKey) string {
 func (k keys) record(dev protocol.Key, t protocol.RecordType) string {
 	b := appendText(k.start('n', 48), dev[:])
 	return string(appendOrdinal(b, uint64(t)))
-}
-
-// display is the key of an event in the display order: time, device, seq, id,
-// and the cursor it stands for. The time is cut into a path of characters, which
-// is what a page's beginning is found by; see [Room.Newest].
-func (k keys) display(hlc uint64, v protocol.Verified, cursor uint64) string {
-	h, id := v.Header(), v.ID()
-	b := appendPath(k.start('d', 48), hlc)
-	b = appendText(b, h.Dev[:6])
-	b = appendOrdinal(b, h.Seq)
-	b = appendText(b, id[:3])
-	return string(appendOrdinal(b, cursor))
-}
-
-// redisplay is the key of the same event at another time.
-func (k keys) redisplay(key string, hlc uint64) string {
-	rest := len(k.prefix('d')) + 1 + displayPath + 1
-	return string(appendPath(k.start('d', 48), hlc)) + key[rest:]
-}
-
-// displayPath is the length of the path part of a display key: seven characters
-// of time, each with its slash.
-const displayPath = 2 * (hlcLen - 1)
-
-func appendPath(b []byte, hlc uint64) []byte {
-	for i := hlcLen - 1; i > 0; i-- {
-		b = append(b, alphabet[hlc>>(6*i)&63], '/')
-	}
-	return append(b, alphabet[hlc&63])
-}
-
-// parseDisplay returns the cursor of a display key, and its time.
-func (k keys) parseDisplay(key string) (hlc, cursor uint64, ok bool) {
-	rest, ok := strings.CutPrefix(key, k.prefix('d')+"/")
-	if !ok || len(rest) < displayPath+1+devLen {
-		return 0, 0, false
-	}
-	for i := range hlcLen {
-		hlc = hlc<<6 | uint64(max(strings.IndexByte(alphabet, rest[2*i]), 0))
-	}
-	_, rest, ok = parseOrdinal(rest[displayPath+1+devLen:])
-	if !ok || len(rest) < tieLen {
-		return 0, 0, false
-	}
-	cursor, rest, ok = parseOrdinal(rest[tieLen:])
-	return hlc, cursor, ok && rest == ""
 }
 
 // encodeCursors is the value of an index that names log entries.

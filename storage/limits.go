@@ -100,9 +100,6 @@ const (
 
 	// MaxPage bounds what one call of a paging read returns.
 	MaxPage = 10_000
-	// maxSkip is how many display keys are read over before the page is looked for
-	// bucket by bucket: below it, reading on is cheaper than asking again.
-	maxSkip = 256
 	// maxGets is the page size up to which entries are fetched one by one: below
 	// it, gets are cheaper than an iterator.
 	maxGets = 16

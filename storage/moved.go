@@ -4,34 +4,31 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/protocol/reconcile"
 )
 
 // The display order must not show an event before one that it follows on its chain,
-// even if a clock stood in 2040 for a while and was set right. So an event's place in
-// the display is the lowest time of it and of the maxMove places after it on its chain:
-// an event with a lower time than those before it takes them along. Messages that do not
+// even if a clock stood in 2040 for a while and was set right. So an event stands where
+// the first in the order of the maxMove places after it on its chain stands, right before it, if that
+// one's time is not later: an event takes those before it along. Messages that do not
 // count take none along ([Room.SetAside]): others may not have them. So the order is a
 // function of what counts, and all members see one, whatever arrived first.
 //
-// Clocks are rarely put back. So the index of the display holds events by their own
-// times, and where a chain's time falls is remembered with the chain: what moved is found
-// around there, when the order is read.
+// Clocks are rarely put back. So the set and the control events are kept by their own
+// times, and where a chain's time does not rise is remembered with the chain: what moved
+// is found around there, when the order is read.
 
 // moves is what stands elsewhere in the display than its own time says. It is replaced
 // and never changed.
 type moves struct {
-	by   map[chainKey][]move
-	away map[string]bool // keys of the index that are passed over
-	to   []string        // keys in their stead, ascending
+	by   map[chainKey][]shown // where those stand that are taken along
+	away map[protocol.ID]bool // they, who are passed over where their own times are
+	to   []shown              // all of by, ascending
 }
 
-type move struct{ from, to string }
-
-// fall notes that the time of a chain is lower at a place than before it.
+// fall notes that the time of a chain is no higher at a place than before it.
 func (h *held) fall(seq uint64) {
 	i, ok := slices.BinarySearch(h.falls, seq)
 	if ok {
@@ -85,7 +82,7 @@ func (h *held) timeAfter(seq uint64) (at, low uint64) {
 	return at, low
 }
 
-// fallsAt notes where the time of a chain falls with an event, before it or after it.
+// fallsAt notes where the time of a chain does not rise with an event, before it or after it.
 func (c *change) fallsAt(ctx context.Context, h *protocol.Header, g *growth) error {
 	before := g.timeBefore(h.Seq)
 	next, after := g.timeAfter(h.Seq)
@@ -106,11 +103,11 @@ func (c *change) fallsAt(ctx context.Context, h *protocol.Header, g *growth) err
 			after = min(after, e.Event.Header().HLC)
 		}
 	}
-	if before > h.HLC {
+	if before >= h.HLC {
 		g.fall(h.Seq)
 	}
 	switch {
-	case after < h.HLC:
+	case after <= h.HLC:
 		g.fall(next)
 	case g.free(h.Seq):
 		g.rise(next)
@@ -144,7 +141,7 @@ func (r *Room) turn(dev protocol.Key) {
 	}
 }
 
-// Falls says whether the time falls anywhere on a chain, so that it matters for the
+// Falls says whether the time does not rise anywhere on a chain, so that it matters for the
 // display order what is set aside.
 func (r *Room) Falls() bool {
 	r.mu.Lock()
@@ -185,51 +182,31 @@ func (r *Room) moves(ctx context.Context) (*moves, error) {
 	return m, nil
 }
 
-func newMoves(by map[chainKey][]move) *moves {
-	m := &moves{by: by, away: make(map[string]bool)}
+func newMoves(by map[chainKey][]shown) *moves {
+	m := &moves{by: by, away: make(map[protocol.ID]bool)}
 	for _, list := range by {
-		for _, a := range list {
-			m.away[a.from] = true
-			m.to = append(m.to, a.to)
+		for _, s := range list {
+			m.away[s.id] = true
+			m.to = append(m.to, s)
 		}
 	}
-	slices.Sort(m.to)
+	slices.SortFunc(m.to, func(a, b shown) int { return a.compare(b.stand) })
 	return m
 }
 
-// apply puts what moved where it is shown: hits are the keys of the index before a
-// place, descending, as far back as floor.
-func (m *moves) apply(hits []string, floor, before string) []string {
-	if len(m.to) == 0 {
-		return hits
-	}
-	hits = slices.DeleteFunc(hits, func(key string) bool { return m.away[key] })
-	from, _ := slices.BinarySearch(m.to, floor)
-	to := len(m.to)
-	if before != "" {
-		to, _ = slices.BinarySearch(m.to, before)
-	}
-	if from < to {
-		hits = append(hits, m.to[from:to]...)
-		slices.SortFunc(hits, func(a, b string) int { return strings.Compare(b, a) })
-	}
-	return hits
-}
-
-// spot is where an event stands.
+// spot is an event at a place of a chain.
 type spot struct {
-	seq, hlc uint64
-	key      string
-	id       protocol.ID
+	element
+	seq uint64
 }
 
 // movesOf finds what is moved around the places where the time of a chain falls.
-func (r *Room) movesOf(ctx context.Context, k chainKey, falls []uint64, aside []reconcile.Item) ([]move, error) {
+func (r *Room) movesOf(ctx context.Context, k chainKey, falls []uint64, aside []reconcile.Item) ([]shown, error) {
 	still := make(map[protocol.ID]bool, len(aside)) // take nothing along
 	for _, it := range aside {
 		still[it.ID] = true
 	}
-	var list []move
+	var list []shown
 	for len(falls) > 0 {
 		from, to := falls[0]-min(falls[0]-1, maxMove), falls[0]
 		for len(falls) > 0 && falls[0] <= to+maxMove {
@@ -239,12 +216,12 @@ func (r *Room) movesOf(ctx context.Context, k chainKey, falls []uint64, aside []
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, r.keys.moved(spots, still)...)
+		list = append(list, moved(spots, still)...)
 	}
 	return list, nil
 }
 
-// spots returns where the events at some places of a chain stand, by place.
+// spots returns the events at some places of a chain, by place.
 func (r *Room) spots(ctx context.Context, k chainKey, from, to uint64) ([]spot, error) {
 	var list []spot
 	end := r.Cursor()
@@ -254,38 +231,39 @@ func (r *Room) spots(ctx context.Context, k chainKey, from, to uint64) ([]spot, 
 			return nil, err
 		}
 		for _, e := range p.entries {
-			h := e.Event.Header()
-			list = append(list, spot{h.Seq, h.HLC, r.keys.display(h.HLC, e.Event, e.Cursor), e.Event.ID()})
+			list = append(list, spot{elementOf(e), seq})
 		}
 	}
 	return list, nil
 }
 
-// moved returns which of some events are taken along by what comes after them.
-func (k keys) moved(spots []spot, still map[protocol.ID]bool) []move {
-	type low struct{ seq, hlc uint64 }
-	var list []move
-	var lows []low // of places, descending
+// moved returns where those of some events stand that are taken along by what comes after
+// them.
+func moved(spots []spot, still map[protocol.ID]bool) []shown {
+	var list []shown
+	var lows []spot // the first in the order at each place, descending by place
 	for _, s := range slices.Backward(spots) {
-		to := s.hlc
+		to := s.Item
 		for _, l := range slices.Backward(lows) {
 			if l.seq > s.seq+maxMove {
 				break
 			}
-			if l.seq > s.seq {
-				to = min(to, l.hlc)
+			if l.seq > s.seq && l.Time <= s.Time && (to == s.Item || l.Compare(to) < 0) {
+				to = l.Item
 			}
 		}
-		if to < s.hlc {
-			list = append(list, move{s.key, k.redisplay(s.key, to)})
+		if to != s.Item {
+			list = append(list, shown{stand{to, s.seq, s.ID}, s.cursor})
 		}
-		if still[s.id] {
+		if still[s.ID] {
 			continue
 		}
 		if n := len(lows); n > 0 && lows[n-1].seq == s.seq {
-			lows[n-1].hlc = min(lows[n-1].hlc, s.hlc)
+			if s.Compare(lows[n-1].Item) < 0 {
+				lows[n-1] = s
+			}
 		} else {
-			lows = append(lows, low{s.seq, s.hlc})
+			lows = append(lows, s)
 		}
 	}
 	return list

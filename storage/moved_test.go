@@ -1,7 +1,6 @@
 package storage_test
 
 import (
-	"bytes"
 	"cmp"
 	"math/rand/v2"
 	"slices"
@@ -14,25 +13,34 @@ import (
 	"github.com/p2pchat/p2pchat/storage"
 )
 
-// shown is the display order by its definition: by time, device, place and id, the time
-// being the lowest of an event and of those at the 256 places after it on its chain that
-// are not aside.
+// shown is the display order by its definition: by time and id, an event standing right
+// before the first in that order of those at the 256 places after it on its chain that are
+// not aside and whose time is not later.
 func shown(events []protocol.Verified, aside map[protocol.ID]bool) []protocol.ID {
-	low := make(map[protocol.ID]uint64, len(events))
+	at := make(map[protocol.ID]reconcile.Item, len(events))
 	for _, v := range events {
 		a := v.Header()
-		low[v.ID()] = a.HLC
 		for _, w := range events {
 			b := w.Header()
-			if b.Dev == a.Dev && b.Seq > a.Seq && b.Seq <= a.Seq+256 && !aside[w.ID()] {
-				low[v.ID()] = min(low[v.ID()], b.HLC)
+			if b.Dev == a.Dev && b.Seq > a.Seq && b.Seq <= a.Seq+256 && !aside[w.ID()] && b.HLC <= a.HLC {
+				if low, ok := at[v.ID()]; !ok || item(w).Compare(low) < 0 {
+					at[v.ID()] = item(w)
+				}
 			}
 		}
 	}
 	sorted := slices.Clone(events)
 	slices.SortFunc(sorted, func(v, w protocol.Verified) int {
-		a, b, x, y := v.Header(), w.Header(), v.ID(), w.ID()
-		return cmp.Or(cmp.Compare(low[x], low[y]), bytes.Compare(a.Dev[:], b.Dev[:]), cmp.Compare(a.Seq, b.Seq), x.Compare(y))
+		a, taken := at[v.ID()]
+		if !taken {
+			a = item(v)
+		}
+		b, also := at[w.ID()]
+		if !also {
+			b = item(w)
+		}
+		first := func(taken bool) int { return map[bool]int{true: 0, false: 1}[taken] }
+		return cmp.Or(a.Compare(b), cmp.Compare(first(taken), first(also)), cmp.Compare(v.Header().Seq, w.Header().Seq), v.ID().Compare(w.ID()))
 	})
 	return ids(sorted...)
 }
@@ -116,5 +124,22 @@ func testFalls(t *testing.T, make func(testing.TB) datastore.Batching) {
 		whole.SetAside(nil)
 		check("counted again", display(t, whole, 20), shown(all, nil))
 		s.Close()
+	}
+}
+
+// A clock that stands still does not part a chain's order from its links.
+func TestTheSameTime(t *testing.T) {
+	d, other := newDevice(), newDevice()
+	var all, mixed []protocol.Verified
+	for n := range 20 {
+		all = append(all, d.at(500))
+		mixed = append(mixed, all[n], other.at(490+uint64(n)))
+	}
+	rand.New(rand.NewPCG(1, 1)).Shuffle(len(mixed), func(i, j int) { mixed[i], mixed[j] = mixed[j], mixed[i] })
+	r := room(t, open(t, memory(t)))
+	put(t, r, mixed...)
+	got := slices.DeleteFunc(display(t, r, 3), func(id protocol.ID) bool { return !slices.Contains(ids(all...), id) })
+	if !slices.Equal(got, ids(all...)) || !slices.Equal(display(t, r, 7), shown(mixed, nil)) {
+		t.Fatal("another order")
 	}
 }

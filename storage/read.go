@@ -77,6 +77,25 @@ type page struct {
 // newPage returns one with room for n entries.
 func newPage(n uint64) page { return page{entries: make([]Entry, 0, n)} }
 
+// readAll adds the entries at some cursors, which hold one each.
+func (r *Room) readAll(ctx context.Context, cursors []uint64, p *page) error {
+	read, err := r.reader(ctx, cursors)
+	if err != nil {
+		return err
+	}
+	for _, c := range cursors {
+		e, err := read(c)
+		if errors.Is(err, ErrNotFound) {
+			r.damage.note(c)
+			err = fmt.Errorf("%s: %w: it is gone", r.keys.log(c), ErrDamaged)
+		}
+		if err := p.add(e, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (p *page) add(e Entry, err error) error {
 	switch {
 	case err == nil:
@@ -160,7 +179,9 @@ func (r *Room) Control(ctx context.Context) ([]Entry, error) {
 	}
 	defer r.store.end()
 	var cursors []uint64
-	end := r.Cursor()
+	r.mu.Lock()
+	end, epoch := r.committed.cursor, r.epoch
+	r.mu.Unlock()
 	q := query.Query{Prefix: r.keys.prefix('k'), Orders: []query.Order{query.OrderByKey{}}, KeysOnly: true}
 	err := each(ctx, r.store.ds, q, func(e query.Entry) error {
 		if c, ok := r.keys.parseControl(e.Key); ok && c <= end {
@@ -180,6 +201,12 @@ func (r *Room) Control(ctx context.Context) ([]Entry, error) {
 		if err := p.add(e, err); err != nil {
 			return nil, err
 		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.controls && r.epoch == epoch {
+		r.addControl(elementsOf(p.entries))
+		r.controls = true
 	}
 	return p.entries, p.damage
 }

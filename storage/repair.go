@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/ipfs/go-datastore/query"
+
+	"github.com/p2pchat/p2pchat/protocol"
 )
 
 // load makes the room's state from what is on disk: the last checkpoint, and the
@@ -51,6 +53,7 @@ func (r *Room) rebuild(ctx context.Context) error {
 	r.last, r.count, r.mark = c.Cursor, c.Count, c.Cursor
 	r.overlay, r.sinceMark = make(map[string]staged), 0
 	r.frozen, r.arrivals, r.shared = nil, nil, sharedPlaces{}
+	r.control, r.controls = nil, false
 	r.store.recent.clear() // what is not on disk has not come
 	if r.tree, err = r.openTree(ctx, c.Tree); err != nil {
 		return err
@@ -210,7 +213,6 @@ func (r *Room) dropped(e Entry, key string) []write {
 	h := e.Event.Header()
 	return []write{
 		{key: key, del: true},
-		{key: r.keys.display(h.HLC, e.Event, e.Cursor), del: true},
 		{key: r.keys.aboutBy(h.To, e.Cursor), del: true}, // where there is one
 		{key: r.keys.opening(e.Cursor), del: true},
 	}
@@ -245,7 +247,7 @@ func (p *replay) flush(ctx context.Context) error {
 	maps.Copy(r.chains, c.chains)
 	if len(c.after) > 0 {
 		p := progressOf(c.after)
-		r.arrivals = p.elements(r.arrivals)
+		r.arrivals = p.elements(r.arrivals, protocol.Messages)
 	}
 	r.plant()
 	if r.tree.due() {

@@ -50,6 +50,8 @@ type Room struct {
 	tree      *tree
 	views     int           // that are looked at
 	arrivals  []element     // committed, and not in the tree yet
+	control   []element     // committed control events, ascending; replaced, never changed
+	controls  bool          // all of them; else only what came since the room was loaded
 	changed   chan struct{} // closed at the next commit
 
 	// What stands elsewhere in the display order than its own time says; see moves.
@@ -113,10 +115,10 @@ type progress struct {
 	entries []*Entry
 }
 
-// elements appends those of the messages among the entries.
-func (p *progress) elements(list []element) []element {
+// elements appends those of the entries that are of one sort of chain.
+func (p *progress) elements(list []element, sort protocol.Chain) []element {
 	for _, e := range p.entries {
-		if e.Event.Header().Chain == protocol.Messages {
+		if e.Event.Header().Chain == sort {
 			list = append(list, elementOf(*e))
 		}
 	}
@@ -126,7 +128,7 @@ func (p *progress) elements(list []element) []element {
 func newRoom(s *Store, group protocol.ID) *Room {
 	r := &Room{
 		store: s, group: group, keys: newKeys(group), changed: make(chan struct{}),
-		turned: make(map[chainKey]bool), moved: newMoves(make(map[chainKey][]move)),
+		turned: make(map[chainKey]bool), moved: newMoves(make(map[chainKey][]shown)),
 	}
 	r.tree = &tree{room: r, lost: true}
 	return r
@@ -301,7 +303,8 @@ func (r *Room) publish(it *item) {
 	p := &it.state
 	r.committed = p.position
 	maps.Copy(r.durable, p.chains)
-	r.arrivals = p.elements(r.arrivals)
+	r.arrivals = p.elements(r.arrivals, protocol.Messages)
+	r.addControl(p.elements(nil, protocol.Control))
 	r.store.recent.publish(r, it)
 	r.sinceMark += it.size
 	for _, k := range p.turned {

@@ -68,22 +68,9 @@ func (r *Room) part(ctx context.Context, v *view, from, to int) (list []Entry, d
 		return nil, nil, err
 	}
 	defer r.store.end()
-	read, err := r.reader(ctx, cursors)
-	if err != nil {
-		return nil, nil, err
-	}
 	p := newPage(uint64(len(cursors)))
-	for _, c := range cursors {
-		e, err := read(c)
-		if errors.Is(err, ErrNotFound) { // the tree is no hint
-			r.damage.note(c)
-			err = fmt.Errorf("%s: %w: it is gone", r.keys.log(c), ErrDamaged)
-		}
-		if err := p.add(e, err); err != nil {
-			return nil, nil, err
-		}
-	}
-	return p.entries, p.damage, nil
+	err = r.readAll(ctx, cursors, &p)
+	return p.entries, p.damage, err
 }
 
 // Has says whether an event is committed.
@@ -320,6 +307,13 @@ func (r *Room) clearing(ctx context.Context) (*tree, error) {
 		return nil
 	})
 	return t, err
+}
+
+func elementsOf(entries []Entry) (list []element) {
+	for _, e := range entries {
+		list = append(list, elementOf(e))
+	}
+	return list
 }
 
 func elementOf(e Entry) element {

@@ -21,7 +21,7 @@ import (
 // every change that an older program would misread.
 const (
 	formatName    = "p2pchat storage "
-	formatVersion = 2
+	formatVersion = 3
 )
 
 // Store is an open datastore: rooms, small values, and the one goroutine that
