@@ -31,9 +31,9 @@ func (r *Room) About(ctx context.Context, target protocol.ID) ([]Entry, error) {
 		return nil, err
 	}
 	var p page
-	of := make(map[protocol.Key]int)
+	of, o := make(map[protocol.Key]int), r.opener()
 	for _, c := range cursors {
-		e, err := r.entry(ctx, c)
+		e, err := o.at(ctx, c)
 		if err == nil {
 			h := e.Event.Header()
 			if h.To != target || of[h.Dev] == maxAbout {

@@ -72,7 +72,7 @@ func (r *Room) alter(ready func(context.Context) error, fill func(context.Contex
 // enqueue takes a change over and hands it to the committer. The caller holds mu.
 func (r *Room) enqueue(c *change) *Commit {
 	commit := newCommit()
-	r.last, r.count, r.shared = c.last, c.count, c.shared
+	r.last, r.count, r.shared, r.filling = c.last, c.count, c.shared, c.filling
 	for k, h := range c.chains {
 		r.hold(k, h)
 	}
@@ -181,6 +181,7 @@ type change struct {
 	early   bool           // others made it: readers may see it before it is durable
 
 	shared   sharedPlaces
+	filling  filling
 	openings []uint64 // entries that were stored before what they link to
 
 	// In a replay the events have their cursors. Gaps are what a damaged value left,
@@ -193,7 +194,7 @@ type change struct {
 }
 
 func (r *Room) newChange() *change {
-	return &change{room: r, last: r.last, count: r.count, chains: make(map[chainKey]held, 1), wanting: r.wanting, shared: r.shared, keys: make(map[string]int, 8)}
+	return &change{room: r, last: r.last, count: r.count, chains: make(map[chainKey]held, 1), wanting: r.wanting, shared: r.shared, filling: r.filling, keys: make(map[string]int, 8)}
 }
 
 func (c *change) start(i int) int {
@@ -247,7 +248,7 @@ func (c *change) take(ctx context.Context, e Entry) error {
 	} else if err := c.grow(ctx, e, &g); err != nil || g.duplicate {
 		return err
 	}
-	if err := c.index(ctx, e, p, g); err != nil {
+	if err := c.index(ctx, &e, p, g); err != nil {
 		return err
 	}
 	c.chains[p.chainKey] = g.held
@@ -261,13 +262,15 @@ func (c *change) take(ctx context.Context, e Entry) error {
 }
 
 // index writes the entry and what finds it.
-func (c *change) index(ctx context.Context, e Entry, p place, g growth) error {
+func (c *change) index(ctx context.Context, e *Entry, p place, g growth) error {
 	k, v := c.room.keys, e.Event
 	if !c.replay {
 		if len(c.ends) == 0 {
 			c.arrive(e.Cursor)
 		}
-		c.put(k.log(e.Cursor), v.Wire())
+		var value []byte
+		value, c.filling = c.filling.value(e)
+		c.put(k.log(e.Cursor), value)
 	}
 	c.put(k.id(v.ID()), encodeCursors(e.Cursor))
 	if err := c.putPlace(ctx, p, g.cursors); err != nil {

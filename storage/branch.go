@@ -95,7 +95,8 @@ func (c *change) grow(ctx context.Context, e Entry, g *growth) error {
 	return nil
 }
 
-// clear deletes the damaged copies that an event replaces: nobody reads them any more.
+// clear deletes the damaged copies that an event replaces: nobody reads them any more. What
+// is kept behind one gets its link back.
 func (c *change) clear(ctx context.Context, e Entry, g *growth) error {
 	if g.free(e.Event.Header().Seq) {
 		return nil
@@ -109,12 +110,37 @@ func (c *change) clear(ctx context.Context, e Entry, g *growth) error {
 	}
 	for _, cursor := range decodeCursors(b) {
 		_, err := c.entry(ctx, cursor)
+		damaged := errors.Is(err, ErrDamaged)
 		switch {
-		case errors.Is(err, ErrDamaged):
+		case err == nil:
+			continue
+		case !damaged && !errors.Is(err, ErrNotFound):
+			return err
+		}
+		if err := c.detach(ctx, cursor, e.Event.ID()); err != nil {
+			return err
+		}
+		if damaged {
 			c.del(c.room.keys.log(cursor))
 			g.replaces = true
-		case err != nil && !errors.Is(err, ErrNotFound):
+		}
+	}
+	return nil
+}
+
+// detach gives what is kept behind an entry its link back: that is about to go.
+func (c *change) detach(ctx context.Context, cursor uint64, id protocol.ID) error {
+	for at := cursor + 1; at%bucketSize > 0; at++ {
+		key := c.room.keys.log(at)
+		b, err := c.get(ctx, key)
+		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
+		}
+		c.room.damage.heal(at) // or it is found again
+		if prev, ok := behindWhat(at, b); ok && prev == cursor {
+			if wire, ok := linked(b, id); ok {
+				c.put(key, wire)
+			}
 		}
 	}
 	return nil
@@ -256,12 +282,7 @@ func (c *change) find(ctx context.Context, p place, id protocol.ID) (Entry, erro
 }
 
 func (c *change) entry(ctx context.Context, cursor uint64) (Entry, error) {
-	key := c.room.keys.log(cursor)
-	b, err := c.get(ctx, key)
-	if err != nil {
-		return Entry{}, err
-	}
-	return c.room.decode(cursor, key, b)
+	return (&opener{room: c.room, get: c.get}).at(ctx, cursor)
 }
 
 // recordFork keeps the proof that a chain forked: two cursors.

@@ -23,7 +23,9 @@
 // # Truth and hints
 //
 // An entry of the log is an event as its author signed it, under a cursor that
-// counts arrivals. Its body may be erased: the one value is written again in place,
+// counts arrivals. Where the message before it on its chain lies near, an entry leaves out
+// its link, which that one's bytes say: three of four messages of a run, a sixteenth of
+// the disk. Its body may be erased: the one value is written again in place,
 // and as it is one value, a crash leaves either copy and never half of one. All else
 // in a room is an index: a hint, checked against the entry when it is read, and made
 // again from the log after a crash. A datastore may keep any part of a batch that was
@@ -66,7 +68,7 @@
 //	/p2pchat                        "p2pchat storage 3", with WithKey " sealed " and a proof of the key
 //	/g/G                            checkpoint: the group, a cursor, the count, chains, the root (CBOR)
 //	/r/G                            the cursor up to which none is given out after a crash
-//	/e/G/<cursor/64>/<cursor%64>    an event's wire bytes: the log
+//	/e/G/<cursor/64>/<cursor%64>    an event's wire bytes, some without their link: the log
 //	/k/G/<cursor>                   empty: this entry is a control event
 //	/i/G/<9 bytes of id>            the event's cursor
 //	/c/G/<device><chain><seq/16>    the cursors at each of 16 places: several where a chain forked

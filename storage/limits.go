@@ -36,6 +36,9 @@ const (
 	// is rewritten when one more arrives. Which control events are kept is decided by
 	// who appends: others may cite any of them.
 	maxPlace = 64
+	// maxBehind is how many other entries it takes at most to read one of the log, and how
+	// many are damaged with it. Three of four messages of a run are kept without their link.
+	maxBehind = 3
 	// placesShared is how many places of a chain share a value of the index: what is
 	// written again where one event comes alone, and keys for long runs.
 	placesShared = 16

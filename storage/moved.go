@@ -224,10 +224,10 @@ func (r *Room) movesOf(ctx context.Context, k chainKey, falls []uint64, aside []
 // spots returns the events at some places of a chain, by place.
 func (r *Room) spots(ctx context.Context, k chainKey, from, to uint64) ([]spot, error) {
 	var list []spot
-	end := r.Cursor()
+	end, o := r.Cursor(), r.opener()
 	for seq := from; seq <= to; seq++ {
 		var p page
-		if err := r.readPlace(ctx, place{k, seq}, end, &p); err != nil {
+		if err := o.readPlace(ctx, place{k, seq}, end, &p); err != nil {
 			return nil, err
 		}
 		for _, e := range p.entries {

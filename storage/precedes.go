@@ -73,10 +73,10 @@ func (r *Room) ancestor(ctx context.Context, v protocol.Verified, seq uint64) (p
 // event it follows at a place with one event is that one.
 func (r *Room) bottleneck(ctx context.Context, seq uint64, last protocol.Verified) (protocol.Verified, error) {
 	p := placeOf(last)
-	end := r.Cursor()
+	end, o := r.Cursor(), r.opener()
 	for ; seq < p.seq; seq++ {
 		var at page
-		if err := r.readPlace(ctx, place{p.chainKey, seq}, end, &at); err != nil {
+		if err := o.readPlace(ctx, place{p.chainKey, seq}, end, &at); err != nil {
 			return last, err
 		}
 		if len(at.entries) == 1 && at.damage == nil {
@@ -91,7 +91,7 @@ func (r *Room) bottleneck(ctx context.Context, seq uint64, last protocol.Verifie
 func (r *Room) previous(ctx context.Context, v protocol.Verified) (protocol.Verified, error) {
 	h := v.Header()
 	var at page
-	if err := r.readPlace(ctx, place{chainKey{h.Dev, h.Chain}, h.Seq - 1}, r.Cursor(), &at); err != nil {
+	if err := r.opener().readPlace(ctx, place{chainKey{h.Dev, h.Chain}, h.Seq - 1}, r.Cursor(), &at); err != nil {
 		return v, err
 	}
 	i := slices.IndexFunc(at.entries, func(e Entry) bool { return e.Event.ID() == h.Prev })

@@ -17,54 +17,35 @@ type Entry struct {
 	Event  protocol.Verified
 }
 
-// decode reads an entry of the log.
-func (r *Room) decode(cursor uint64, key string, b []byte) (Entry, error) {
-	v, err := protocol.Stored(r.group, b)
-	if err != nil {
-		r.damage.note(cursor)
-		return Entry{}, fmt.Errorf("%s: %w: %v", key, ErrDamaged, err)
-	}
-	r.damage.heal(cursor)
-	return Entry{cursor, v}, nil
-}
-
-// entry reads one entry of the log.
-func (r *Room) entry(ctx context.Context, cursor uint64) (Entry, error) {
-	key := r.keys.log(cursor)
-	b, err := r.store.get(ctx, key)
-	if err != nil {
-		return Entry{}, err
-	}
-	return r.decode(cursor, key, b)
-}
-
 // reader returns what reads the entries at some cursors. Neighbours in any order are
 // neighbours in the log, most of them: those that share a bucket are read at once.
-func (r *Room) reader(ctx context.Context, cursors []uint64) (func(uint64) (Entry, error), error) {
+func (r *Room) reader(ctx context.Context, cursors []uint64) (*opener, error) {
 	buckets := make(map[uint64]int)
 	for _, c := range cursors {
 		buckets[c/bucketSize]++
 	}
-	values := make(map[uint64][]byte)
+	values := make(map[string][]byte)
 	for b, n := range buckets {
 		if n < bucketSize/8 { // gets are cheaper than an iterator
 			continue
 		}
 		first := b * bucketSize
-		err := r.eachEntry(ctx, max(first, 1)-1, first+bucketSize-1, func(cursor uint64, _ string, v []byte) error {
-			values[cursor] = v
+		err := r.eachEntry(ctx, max(first, 1)-1, first+bucketSize-1, func(_ uint64, key string, v []byte) error {
+			values[key] = v
 			return nil
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
-	return func(cursor uint64) (Entry, error) {
-		if v, ok := values[cursor]; ok {
-			return r.decode(cursor, r.keys.log(cursor), v)
+	o := r.opener()
+	o.get = func(ctx context.Context, key string) ([]byte, error) {
+		if v, ok := values[key]; ok {
+			return v, nil
 		}
-		return r.entry(ctx, cursor)
-	}, nil
+		return r.store.get(ctx, key)
+	}
+	return o, nil
 }
 
 // page collects entries. A damaged one does not hide the others: it is left out,
@@ -79,12 +60,12 @@ func newPage(n uint64) page { return page{entries: make([]Entry, 0, n)} }
 
 // readAll adds the entries at some cursors, which hold one each.
 func (r *Room) readAll(ctx context.Context, cursors []uint64, p *page) error {
-	read, err := r.reader(ctx, cursors)
+	o, err := r.reader(ctx, cursors)
 	if err != nil {
 		return err
 	}
 	for _, c := range cursors {
-		e, err := read(c)
+		e, err := o.at(ctx, c)
 		if errors.Is(err, ErrNotFound) {
 			r.damage.note(c)
 			err = fmt.Errorf("%s: %w: it is gone", r.keys.log(c), ErrDamaged)
@@ -148,10 +129,11 @@ func (r *Room) After(ctx context.Context, cursor uint64, n int) ([]Entry, error)
 	if p.entries, cursor = r.store.recent.after(p.entries, r, cursor, end); cursor == end || len(p.entries) == n {
 		return p.entries, nil
 	}
+	o := r.opener()
 	if n <= maxGets || end-cursor <= maxGets {
 		for tries := 0; cursor < end && len(p.entries) < n && tries < 2*maxGets; tries++ {
 			cursor++
-			if err := p.add(r.entry(ctx, cursor)); err != nil {
+			if err := p.add(o.at(ctx, cursor)); err != nil {
 				return nil, err
 			}
 		}
@@ -159,11 +141,11 @@ func (r *Room) After(ctx context.Context, cursor uint64, n int) ([]Entry, error)
 			return p.entries, p.damage
 		}
 	}
-	err := r.eachEntry(ctx, cursor, end, func(cursor uint64, key string, b []byte) error {
+	err := r.eachEntry(ctx, cursor, end, func(cursor uint64, _ string, b []byte) error {
 		if len(p.entries) == n {
 			return errStop
 		}
-		return p.add(r.decode(cursor, key, b))
+		return p.add(o.open(ctx, cursor, b))
 	})
 	if err != nil {
 		return nil, err
@@ -193,8 +175,9 @@ func (r *Room) Control(ctx context.Context) ([]Entry, error) {
 		return nil, err
 	}
 	var p page
+	o := r.opener()
 	for _, c := range cursors {
-		e, err := r.entry(ctx, c)
+		e, err := o.at(ctx, c)
 		if err == nil && e.Event.Header().Chain != protocol.Control {
 			continue // left by a torn batch, its cursor given to another
 		}
@@ -225,9 +208,9 @@ func (r *Room) byID(ctx context.Context, id protocol.ID) (Entry, error) {
 	if err != nil {
 		return Entry{}, fmt.Errorf("event %s: %w", id, err)
 	}
-	end := r.Cursor()
+	end, o := r.Cursor(), r.opener()
 	for _, cursor := range decodeCursors(b) {
-		e, err := r.entry(ctx, cursor)
+		e, err := o.at(ctx, cursor)
 		if errors.Is(err, ErrNotFound) || err == nil && (e.Event.ID() != id || cursor > end) {
 			continue
 		}
@@ -264,9 +247,9 @@ func (r *Room) places(ctx context.Context, c chainKey, n int, seq uint64, next f
 	}
 	defer r.store.end()
 	var p page
-	held, end := r.held(c), r.Cursor()
+	held, end, o := r.held(c), r.Cursor(), r.opener()
 	for n = min(n, MaxPage); seq > 0 && seq <= held.end() && len(p.entries) < n; seq = next(seq) {
-		if err := r.readPlace(ctx, place{c, seq}, end, &p); err != nil {
+		if err := o.readPlace(ctx, place{c, seq}, end, &p); err != nil {
 			return nil, err
 		}
 	}
@@ -277,8 +260,9 @@ func (r *Room) places(ctx context.Context, c chainKey, n int, seq uint64, next f
 	return events, p.damage
 }
 
-func (r *Room) readPlace(ctx context.Context, at place, end uint64, p *page) error {
-	b, err := r.store.get(ctx, r.keys.place(at))
+// readPlace adds what is at a place of a chain.
+func (o *opener) readPlace(ctx context.Context, at place, end uint64, p *page) error {
+	b, err := o.get(ctx, o.room.keys.place(at))
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
@@ -290,7 +274,7 @@ func (r *Room) readPlace(ctx context.Context, at place, end uint64, p *page) err
 		if cursor > end {
 			continue
 		}
-		e, err := r.entry(ctx, cursor)
+		e, err := o.at(ctx, cursor)
 		if err == nil && placeOf(e.Event) != at {
 			continue
 		}
@@ -322,10 +306,11 @@ func (r *Room) Forks(ctx context.Context) ([]protocol.ForkProof, error) {
 		return nil, err
 	}
 	var proofs []protocol.ForkProof
+	o := r.opener()
 	for pair := range slices.Chunk(pairs[:min(len(pairs), 2*MaxForks)], 2) {
 		var p page
 		for _, cursor := range pair {
-			if err := p.add(r.entry(ctx, cursor)); err != nil {
+			if err := p.add(o.at(ctx, cursor)); err != nil {
 				return nil, err
 			}
 		}

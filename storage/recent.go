@@ -3,6 +3,8 @@ package storage
 import (
 	"sync"
 	"time"
+
+	"github.com/p2pchat/p2pchat/protocol"
 )
 
 // Who follows a room reads what was written a moment ago. For some seconds entries are
@@ -50,7 +52,7 @@ func (c *recent) change(r *Room, w *write) {
 	}
 	e := Entry{Cursor: cursor}
 	if !w.del {
-		e, _ = r.decode(cursor, w.key, w.value) // an event's own encoding
+		e.Event, _ = protocol.Stored(r.group, w.value) // an event's own encoding
 	}
 	delete(c.old, k)
 	delete(c.young, k)

@@ -52,7 +52,7 @@ func (r *Room) rebuild(ctx context.Context) error {
 	}
 	r.last, r.count, r.mark = c.Cursor, c.Count, c.Cursor
 	r.overlay, r.sinceMark = make(map[string]staged), 0
-	r.frozen, r.arrivals, r.shared = nil, nil, sharedPlaces{}
+	r.frozen, r.arrivals, r.shared, r.filling = nil, nil, sharedPlaces{}, nil
 	r.control, r.controls = nil, false
 	r.store.recent.clear() // what is not on disk has not come
 	if r.tree, err = r.openTree(ctx, c.Tree); err != nil {
@@ -170,7 +170,7 @@ func (r *Room) loadOpenings(ctx context.Context) error {
 // predecessors are there; they get their indexes again. The others, which nobody
 // was told are stored, are deleted. What is kept is synced before it is shown.
 func (r *Room) replay(ctx context.Context, from *checkpoint, end uint64) error {
-	p := &replay{room: r, opened: func(cursor uint64) bool {
+	p := &replay{room: r, from: from.Cursor, opener: r.opener(), gone: make(map[uint64]protocol.ID), opened: func(cursor uint64) bool {
 		_, ok := slices.BinarySearch(r.openings, cursor)
 		return ok || from.lost // the keys went when a checkpoint had come
 	}}
@@ -202,6 +202,9 @@ type raw struct {
 // replay is a part of the log that is gone through again.
 type replay struct {
 	room    *Room
+	from    uint64 // the checkpoint's cursor
+	opener  *opener
+	gone    map[uint64]protocol.ID // what is deleted of the last bucket
 	tail    []raw
 	size    int
 	damaged bool // a value did not decode: what follows it on its chain is kept
@@ -218,15 +221,33 @@ func (r *Room) dropped(e Entry, key string) []write {
 	}
 }
 
+// open reads an entry, and says whether it is kept behind what a torn batch has lost: it goes
+// with that, as who links to it would.
+func (p *replay) open(ctx context.Context, t raw) (e Entry, lost bool, err error) {
+	maps.DeleteFunc(p.gone, func(c uint64, _ protocol.ID) bool { return c/bucketSize != t.cursor/bucketSize })
+	for cursor, id := range p.gone {
+		p.opener.remember(cursor, id)
+	}
+	e, err = p.opener.open(ctx, t.cursor, t.value)
+	var prev alone
+	if lost = errors.As(err, &prev) && uint64(prev) > p.from; lost {
+		p.room.damage.heal(t.cursor)
+	}
+	return e, lost, err
+}
+
 func (p *replay) flush(ctx context.Context) error {
 	r := p.room
 	c := r.newChange()
 	c.replay, c.dropped, c.opened = true, make(map[uint64]bool), p.opened
 	var drop []write
 	for _, t := range p.tail {
-		v, err := r.decode(t.cursor, t.key, t.value)
+		v, lost, err := p.open(ctx, t)
+		if lost {
+			drop = append(drop, write{key: t.key, del: true})
+		}
 		if err != nil {
-			p.damaged = true
+			p.damaged = p.damaged || !lost
 			c.last = max(c.last, t.cursor)
 			continue
 		}
@@ -235,12 +256,21 @@ func (p *replay) flush(ctx context.Context) error {
 		switch {
 		case errors.Is(err, ErrGap), errors.Is(err, ErrForked), errors.Is(err, errDuplicate):
 			c.dropped[t.cursor] = true
+			p.gone[t.cursor] = v.Event.ID()
 			drop = append(drop, r.dropped(v, t.key)...)
 		case err != nil:
 			return err
+		default:
+			if prev, ok := behindWhat(t.cursor, t.value); ok && !p.gone[prev].IsZero() {
+				c.put(t.key, v.Event.Wire()) // what it is kept behind goes
+			}
 		}
 	}
-	if err := r.store.write(c.writes, drop); err != nil {
+	// What is deleted may be what others were kept behind until now.
+	if err := r.store.write(c.writes); err != nil {
+		return err
+	}
+	if err := r.store.write(drop); err != nil {
 		return err
 	}
 	r.last, r.count = c.last, c.count

@@ -35,6 +35,7 @@ type Room struct {
 	wanting int               // how much, together
 	overlay map[string]staged // what the disk will say
 	shared  sharedPlaces
+	filling filling
 	queued  uint64 // numbers the items
 	epoch   uint64 // rises when the room fails: older items are void
 	broken  error  // why the room has to be loaded again; nil if it has not
@@ -263,7 +264,7 @@ func (r *Room) fail(err error) {
 
 // fallBack is at what was committed last. The caller holds mu.
 func (r *Room) fallBack() {
-	r.overlay, r.shared = make(map[string]staged), sharedPlaces{}
+	r.overlay, r.shared, r.filling = make(map[string]staged), sharedPlaces{}, nil
 	r.last, r.count = r.committed.cursor, r.committed.count
 	r.chains = maps.Clone(r.durable)
 	r.recount()

@@ -277,8 +277,9 @@ func (r *Room) replant(ctx context.Context) error {
 		}
 		return err
 	}
-	err = r.eachEntry(ctx, 0, r.committed.cursor, func(cursor uint64, key string, b []byte) error {
-		e, err := r.decode(cursor, key, b)
+	o := r.opener()
+	err = r.eachEntry(ctx, 0, r.committed.cursor, func(cursor uint64, _ string, b []byte) error {
+		e, err := o.open(ctx, cursor, b)
 		if err != nil || e.Event.Header().Chain != protocol.Messages {
 			return nil
 		}
