@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"encoding/binary"
+	"maps"
 	"slices"
 	"sync"
 
@@ -23,6 +25,7 @@ type gate struct {
 
 	mu      sync.Mutex
 	entered map[peer.ID]map[string]bool // topics each peer may be in
+	said    map[peer.ID]*voice          // the stream on which pubsub talks to each
 	opened  map[peer.ID]chan struct{}   // closed when the peer enters or goes
 	speaks  []protocol.ID               // what pubsub handles
 }
@@ -32,7 +35,10 @@ type gate struct {
 const gossipProtocol protocol.ID = "/p2pchat/gossip/1"
 
 func newGate(h host.Host) (*gate, error) {
-	g := &gate{Host: h, bus: eventbus.NewBus(), entered: make(map[peer.ID]map[string]bool), opened: make(map[peer.ID]chan struct{})}
+	g := &gate{
+		Host: h, bus: eventbus.NewBus(), entered: make(map[peer.ID]map[string]bool), opened: make(map[peer.ID]chan struct{}),
+		said: make(map[peer.ID]*voice),
+	}
 	var err error
 	g.emit, err = g.bus.Emitter(new(event.EvtPeerProtocolsUpdated))
 	return g, err
@@ -68,6 +74,7 @@ func (g *gate) forget(p peer.ID) {
 	g.mu.Lock()
 	_, was := g.entered[p]
 	delete(g.entered, p)
+	delete(g.said, p)
 	if c := g.opened[p]; c != nil {
 		close(c)
 		delete(g.opened, p)
@@ -76,6 +83,59 @@ func (g *gate) forget(p peer.ID) {
 	if was { // pubsub would go on with who is in its mesh; now it finds them gone
 		g.hangUp(g.Host.Network().ConnsToPeer(p))
 	}
+}
+
+// voice is a stream on which pubsub talks to a peer: a frame a write.
+type voice struct {
+	network.Stream
+	mu sync.Mutex
+}
+
+// Write implements io.Writer.
+func (s *voice) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Stream.Write(b)
+}
+
+// NewStream opens the stream on which pubsub talks to a peer.
+func (g *gate) NewStream(ctx context.Context, p peer.ID, ids ...protocol.ID) (network.Stream, error) {
+	s, err := g.Host.NewStream(ctx, p, ids...)
+	if err != nil {
+		return nil, err
+	}
+	out := &voice{Stream: s}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, ok := g.entered[p]; ok {
+		g.said[p] = out
+	}
+	return out, nil
+}
+
+// listens is told of a stream on which a peer's pubsub begins to talk. The one before may
+// have died with an old connection of the two: then that pubsub forgot which topics this
+// node is in, and would hear of them only when this node's own stream dies. So it is told
+// again.
+func (g *gate) listens(p peer.ID) {
+	g.mu.Lock()
+	out, topics := g.said[p], slices.Sorted(maps.Keys(g.entered[p]))
+	g.mu.Unlock()
+	if out != nil && len(topics) > 0 {
+		go func() { _, _ = out.Write(subscriptions(topics)) }() // until the stream ends, at most
+	}
+}
+
+// subscriptions encodes the frame by which pubsub says that it is in topics: its length,
+// and then for each topic the fields subscribe and topicid.
+func subscriptions(topics []string) []byte {
+	var list []byte
+	for _, t := range topics {
+		sub := binary.AppendUvarint([]byte{1<<3 | 0, 1, 2<<3 | 2}, uint64(len(t)))
+		sub = append(sub, t...)
+		list = append(binary.AppendUvarint(append(list, 1<<3|2), uint64(len(sub))), sub...)
+	}
+	return append(binary.AppendUvarint(nil, uint64(len(list))), list...)
 }
 
 // hangUp ends pubsub's streams on some connections.
@@ -170,6 +230,7 @@ func (g gatedHandlers) held(h network.StreamHandler) network.StreamHandler {
 			_ = s.Reset()
 			return
 		}
+		g.listens(s.Conn().RemotePeer())
 		h(s)
 	}
 }

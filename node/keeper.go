@@ -137,6 +137,10 @@ func (n *Node) repair(ctx context.Context) {
 		pause(ctx, wait)
 		last = time.Now()
 		for p := range n.mesh.takeMissed() {
+			// After a few streams that died, pubsub gives up who is connected all the same.
+			if err := n.gate.announce(p); err != nil && n.alive() == nil {
+				n.log.Warn("pubsub gate", "peer", p, "err", err)
+			}
 			for _, r := range n.allRooms() {
 				if _, ok := n.peers.proved(p, r.group); ok {
 					n.wantSync(r, p, 0)

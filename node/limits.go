@@ -140,6 +140,10 @@ const (
 	syncQuiet = 30 * time.Second
 	// syncFanout is how many neighbours are checked a tick.
 	syncFanout = 3
+	// addrsEvery is how often this machine's addresses are looked at, for mDNS.
+	addrsEvery = 3 * time.Second
+	// answerTimeout is how long a connection may take to answer once its peer has another.
+	answerTimeout = 3 * time.Second
 	// syncDebounce lets events that follow each other arrive before a gap among
 	// them starts a sync.
 	syncDebounce = 150 * time.Millisecond

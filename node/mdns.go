@@ -1,13 +1,19 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"slices"
+	"time"
 
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/discovery/mdns"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 )
 
 // mdnsService is the DNS-SD service name (RFC 6763). It says that p2pchat is here
@@ -19,22 +25,86 @@ type mdnsNotifee struct{ d *discovery }
 
 func (m mdnsNotifee) HandlePeerFound(info peer.AddrInfo) { m.d.found(info, "mdns") }
 
-// openMDNS starts discovery on the LAN. A network without multicast is a fact to
-// show, not a reason to fail.
+// openMDNS starts discovery on the LAN, and anew whenever this machine has other
+// addresses: libp2p announces for good what they were when it began.
 func (d *discovery) openMDNS() {
-	if err := multicast(); err != nil {
-		d.mdns = fmt.Sprintf("blocked: %v", err)
-		d.n.log.Warn("mDNS does not work on this network", "err", err)
-		return
+	had := interfaceAddrs()
+	stop := d.startMDNS()
+	d.n.spawn(func(ctx context.Context) {
+		defer func() { stop() }()
+		for tick := time.NewTicker(addrsEvery); ; {
+			select {
+			case <-ctx.Done():
+				tick.Stop()
+				return
+			case <-tick.C:
+			}
+			if have := interfaceAddrs(); len(have) > 0 && !slices.Equal(have, had) {
+				had = have
+				stop()
+				stop = d.startMDNS()
+			}
+		}
+	})
+}
+
+// startMDNS starts discovery on the LAN, and returns what ends it. A network without
+// multicast is a fact to show, not a reason to fail.
+func (d *discovery) startMDNS() (stop func()) {
+	err := multicast()
+	s := mdns.NewMdnsService(presentHost{d.n.host}, mdnsService, mdnsNotifee{d})
+	if err == nil {
+		err = s.Start()
 	}
-	s := mdns.NewMdnsService(d.n.host, mdnsService, mdnsNotifee{d})
-	if err := s.Start(); err != nil {
-		d.mdns = fmt.Sprintf("blocked: %v", err)
+	state := "on"
+	if err != nil {
+		state = fmt.Sprintf("blocked: %v", err)
 		d.n.log.Warn("mDNS does not work on this network", "err", err)
-		return
 	}
-	d.mdns = "on"
-	d.n.onClose(s.Close)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mdns = state
+	return func() {
+		if err := s.Close(); err != nil {
+			d.n.log.Debug("end mDNS", "err", err)
+		}
+	}
+}
+
+func (d *discovery) mdnsState() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mdns
+}
+
+// interfaceAddrs returns the addresses of this machine's interfaces, in order.
+func interfaceAddrs() []string {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, a := range addrs {
+		if ip, ok := a.(*net.IPNet); ok && !ip.IP.IsLoopback() {
+			out = append(out, a.String())
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// presentHost is a host that says where it listens now: libp2p's own remembers for a
+// minute which addresses the interfaces had.
+type presentHost struct{ host.Host }
+
+// Network implements host.Host.
+func (h presentHost) Network() network.Network { return presentNetwork{h.Host.Network()} }
+
+type presentNetwork struct{ network.Network }
+
+// InterfaceListenAddresses implements network.Network.
+func (n presentNetwork) InterfaceListenAddresses() ([]ma.Multiaddr, error) {
+	return manet.ResolveUnspecifiedAddresses(n.ListenAddresses(), nil)
 }
 
 var errNoMulticast = errors.New("no network interface can multicast")

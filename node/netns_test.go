@@ -407,6 +407,68 @@ func TestNetnsPulledCable(t *testing.T) {
 	allRead(t, club, 2, ana, bo)
 }
 
+// move gives a host another address, as another network does. Nobody hears that the
+// old one is gone.
+func move(t *testing.T, h *netns.Host, addr string, away time.Duration) {
+	t.Helper()
+	run(t, h, "ip", "link", "set", netns.Interface, "down")
+	run(t, h, "ip", "addr", "flush", "dev", netns.Interface)
+	time.Sleep(away)
+	for _, args := range [][]string{
+		{"addr", "add", addr, "brd", "+", "dev", netns.Interface},
+		{"link", "set", netns.Interface, "up"},
+		{"route", "add", "224.0.0.0/4", "dev", netns.Interface},
+	} {
+		run(t, h, "ip", args...)
+	}
+}
+
+// Bo comes back under another address while his old connection still stands at Ana's. It
+// is not what she talks to him on, and once it is gone gossip still reaches both.
+func TestNetnsAnotherAddress(t *testing.T) {
+	at := hosts(netns.New(t), "ana", "bo")
+	ana, bo := startAt(t, at[0], byMDNS), startAt(t, at[1], byMDNS)
+	club := ana.create("club")
+	bo.join(ana.invite(club))
+	move(t, at[1], "10.77.0.102/24", 7*time.Second)
+	bo.send(club, "I am back")
+	began := time.Now()
+	ana.await(club, 1)
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("Bo is heard again after %s", took)
+	}
+	ana.meet(club, 1)
+	time.Sleep(5 * time.Second) // until the old connection is gone
+
+	for i := range 5 { // a comparison of what both have would be lucky sometimes
+		time.Sleep(1300 * time.Millisecond)
+		for _, from := range []*remote{ana, bo} {
+			began := time.Now()
+			from.send(club, fmt.Sprintf("%s %d", from.name, i))
+			for _, r := range []*remote{ana, bo} {
+				r.await(club, 2+2*i+map[*remote]int{ana: 0, bo: 1}[from])
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("what %s says arrives after %s", from.name, took)
+			}
+		}
+	}
+	allRead(t, club, 11, ana, bo)
+}
+
+// Both go to another network. What mDNS says of them goes along.
+func TestNetnsAnotherNetwork(t *testing.T) {
+	at := hosts(netns.New(t), "ana", "bo")
+	ana, bo := startAt(t, at[0], byMDNS), startAt(t, at[1], byMDNS)
+	club := ana.create("club")
+	bo.join(ana.invite(club))
+	move(t, at[0], "192.0.2.1/24", 0) // for documentation (RFC 5737)
+	move(t, at[1], "192.0.2.2/24", 0)
+	ana.send(club, "Bo?")
+	bo.send(club, "Ana?")
+	allRead(t, club, 2, ana, bo)
+}
+
 // Where multicast does not get out, the status says so, and a link still works.
 func TestNetnsMulticastBlocked(t *testing.T) {
 	at := hosts(netns.New(t), "ana", "bo")

@@ -2,12 +2,15 @@ package node
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	libprotocol "github.com/libp2p/go-libp2p/core/protocol"
+	msmux "github.com/multiformats/go-multistream"
 	"golang.org/x/time/rate"
 
 	"github.com/p2pchat/p2pchat/protocol"
@@ -178,6 +181,11 @@ func (n *Node) watchConnections() {
 			if outbound {
 				n.spawn(func(ctx context.Context) { n.greet(ctx, p) })
 			}
+			for _, old := range n.host.Network().ConnsToPeer(p) {
+				if old != c {
+					n.spawn(func(ctx context.Context) { hangUpDead(ctx, old) })
+				}
+			}
 		},
 		DisconnectedF: func(net network.Network, c network.Conn) {
 			n.turn.Lock()
@@ -196,6 +204,26 @@ func (n *Node) watchConnections() {
 	n.onClose(func() error { n.host.Network().StopNotify(bundle); return nil })
 	for _, p := range n.host.Network().Peers() { // a lent host may be connected already
 		n.adopt(p)
+	}
+}
+
+// hangUpDead closes a connection on which nothing answers. A peer whose address changed
+// comes back on a new connection while the old one, which nobody ends, has the most
+// streams: libp2p would open all others there, until it times out.
+func hangUpDead(ctx context.Context, c network.Conn) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	s, err := c.NewStream(ctx)
+	if err == nil {
+		stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
+		if err = msmux.SelectProtoOrFail(helloProtocol, s); errors.As(err, new(msmux.ErrNotSupported[libprotocol.ID])) {
+			err = nil // which is an answer
+		}
+		stop()
+		_ = s.Reset()
+	}
+	if err != nil {
+		_ = c.Close()
 	}
 }
 

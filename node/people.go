@@ -326,7 +326,7 @@ func (d *discovery) awayPeers() []Peer {
 
 // Status says how the node is doing.
 func (n *Node) Status() Status {
-	s := Status{PeerID: n.host.ID().String(), MDNS: n.disc.mdns, DHT: n.disc.dhtState()}
+	s := Status{PeerID: n.host.ID().String(), MDNS: n.disc.mdnsState(), DHT: n.disc.dhtState()}
 	for _, a := range n.disc.own() {
 		s.Listen = append(s.Listen, a.String())
 	}
