@@ -134,7 +134,11 @@ func (in *intake) add(o intake) {
 // takeIn admits events and appends those that may be stored. The caller holds mu.
 func (r *room) takeIn(from peer.ID, events []protocol.Verified) intake {
 	var in intake
-	if err := r.refit(); err != nil {
+	err := r.refit()
+	if err == nil {
+		err = r.log.Ready(r.n.ctx)
+	}
+	if err != nil {
 		r.n.log.Error("events are left to a later sync", "err", err)
 		in.commit = storage.Failed(err)
 		return in

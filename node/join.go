@@ -215,6 +215,10 @@ func (j *joining) try(ctx context.Context, p peer.ID) (group protocol.ID, done b
 		if err == nil {
 			err = j.n.founded(ctx, r)
 		}
+		failures, lost := r.log.Failures()
+		if failures > 0 { // a full disk: nobody else can help
+			return r.group, true, fmt.Errorf("joined, and the history is not here yet: %w", lost)
+		}
 		if err == nil || ctx.Err() != nil || r.isMember(r.me.Dev()) {
 			return r.group, true, err
 		}
@@ -407,8 +411,12 @@ func (n *Node) settleIn(ctx context.Context, r *room, admitter peer.ID) error {
 			r.refreshProfile()
 			return nil
 		}
+		if failures, err := r.log.Failures(); failures > 0 {
+			return err
+		}
 		select {
 		case <-changed:
+		case <-time.After(retryJoin / 2):
 		case <-n.ctx.Done():
 			return ErrClosed
 		case <-ctx.Done():

@@ -216,6 +216,14 @@ func (r *Room) held(c chainKey) held {
 	return r.durable[c]
 }
 
+// Ready loads the room again after a failure, and says why it cannot be. Who hands in many
+// events asks first, or each of them has the room read anew.
+func (r *Room) Ready(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ready(ctx)
+}
+
 // ready loads the room again after a failure. The caller holds mu.
 func (r *Room) ready(ctx context.Context) error {
 	if r.broken == nil {
