@@ -12,7 +12,7 @@ import (
 	"github.com/p2pchat/p2pchat/protocol"
 )
 
-// recent is among how many of a group's newest lines a short id is looked for: far
+// recent is among how many of a group's newest lines a short id is looked for first: far
 // more than anybody reads on a screen.
 const recent = 5000
 
@@ -41,10 +41,14 @@ func pickEvent(ids []string, ref, see string) (string, error) {
 	return "", &nextError{fmt.Errorf("more than one has the id %s…", ref), see + " --json, and use the whole id"}
 }
 
-// message finds the message that an id means. One that is not among the recent lines
-// has no more than its id.
+// message finds the message that an id means. One that is whole and not among the recent
+// lines has no more than its id.
 func message(ctx context.Context, c *local.Client, g local.Group, ref string) (local.Message, error) {
 	lines, _, err := c.Last(ctx, g.ID, recent)
+	if _, short := protocol.ParseID(protocol.EventPrefix, ref); err == nil && short != nil && len(lines) >= recent &&
+		!slices.ContainsFunc(lines, func(m local.Message) bool { return strings.HasPrefix(m.ID, ref) }) {
+		lines, _, err = c.Last(ctx, g.ID, 0) // log prints ids of any age
+	}
 	if err != nil {
 		return local.Message{}, err
 	}
