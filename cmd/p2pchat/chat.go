@@ -48,6 +48,8 @@ type chat struct {
 	group local.Group
 	lines *transcript
 
+	newest time.Time // of the lines that it began with
+
 	// mu is held while a line is sent, so that who prints knows which lines were
 	// sent from here.
 	mu   sync.Mutex
@@ -73,6 +75,7 @@ func (a *app) runChat(ctx context.Context, c *local.Client, g local.Group) error
 	}
 	for _, m := range history {
 		ch.lines.knowLine(m)
+		ch.newest = m.Time
 	}
 	if !a.json {
 		a.noteRetention(g)
@@ -122,8 +125,16 @@ func (ch *chat) run(ctx context.Context, cursor uint64) error {
 	}
 }
 
-// follow prints lines as they arrive.
+// follow prints lines as they arrive; for a person, what is on the screen stays there.
 func (ch *chat) follow(ctx context.Context, cursor uint64) error {
+	show := ch.lines.print
+	if isTerminal(ch.a.stdout) && !ch.a.json {
+		b := &backlog{print: ch.lines.print, newest: ch.newest, tell: func(older int) {
+			ch.a.note("— %s came that are older; p2pchat log %s shows them", count(older, "message", "messages"), typed(ctx, ch.c, ch.group))
+		}}
+		defer b.end()
+		show = b.add
+	}
 	for m, err := range ch.c.Follow(ctx, ch.group.ID, cursor) {
 		if err != nil {
 			return err
@@ -132,7 +143,7 @@ func (ch *chat) follow(ctx context.Context, cursor uint64) error {
 		own := ch.sent[m.ID]
 		ch.mu.Unlock()
 		if !own || !ch.echo {
-			if err := ch.lines.print(m); err != nil {
+			if err := show(m); err != nil {
 				return err
 			}
 		}
