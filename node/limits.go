@@ -324,6 +324,9 @@ const (
 	// a line on a screen is worth drawing. progressEnded bounds the ends that wait for a
 	// watcher who does not look.
 	progressEvery = 250 * time.Millisecond
+	// progressSpan is what its rate is taken over: events come a thousand at a time, and
+	// an estimate that jumps says nothing.
+	progressSpan  = 5 * time.Second
 	progressEnded = 64
 	// bundleMost bounds the events that go with a welcome in a file, in bytes.
 	bundleMost = protocol.MaxWelcomeFile - protocol.MaxFrameSize

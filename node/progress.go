@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,11 +40,12 @@ type progress struct {
 	started       time.Time
 	events, total atomic.Uint64
 	bytes, size   atomic.Uint64
+	least         atomic.Uint64 // events that there are at least, before it is known which
 
 	mu     sync.Mutex // guards what the rate is taken from
 	at     time.Time
 	before uint64
-	rate   float64
+	lately struct{ events, seconds float64 } // what is longer ago counts less
 }
 
 // progress begins to follow a work in the room; the caller ends it. peer is empty where
@@ -92,6 +94,7 @@ func (p *progress) now() Progress {
 	if p.peer != "" {
 		out.Peer = p.peer.String()
 	}
+	out.Total = max(out.Total, p.least.Load())
 	out.Rate = p.measure(out.Events)
 	done, all := float64(out.Events), float64(out.Total)
 	if all == 0 {
@@ -107,20 +110,21 @@ func (p *progress) now() Progress {
 	return out
 }
 
-// measure returns the rate: half of it is of the time since somebody last looked.
+// measure returns the rate over the last progressSpan or so, whoever looked meanwhile: events
+// come a thousand at a time.
 func (p *progress) measure(events uint64) float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	past := time.Since(p.at)
-	if past < progressEvery {
-		return p.rate
+	past := time.Since(p.at).Seconds()
+	if l := &p.lately; past > 0 {
+		fade := math.Exp(-past / progressSpan.Seconds())
+		l.events, l.seconds = l.events*fade+float64(events-p.before), l.seconds*fade+past
+		p.at, p.before = time.Now(), events
 	}
-	lately := float64(events-p.before) / past.Seconds()
-	if p.rate > 0 {
-		lately = (p.rate + lately) / 2
+	if p.lately.seconds < progressEvery.Seconds() {
+		return 0
 	}
-	p.at, p.before, p.rate = time.Now(), events, lately
-	return p.rate
+	return p.lately.events / p.lately.seconds
 }
 
 // progressList is the long work of a node that is under way, and who watches it.

@@ -70,3 +70,25 @@ func TestProgressInBytes(t *testing.T) {
 		}
 	})
 }
+
+// TestProgressIsSteady: events come a thousand at a time, and whoever looks and however
+// often, the time left does not jump.
+func TestProgressIsSteady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l progressList
+		p := l.begin("sync", protocol.ID{}, "")
+		p.least.Store(20_000)
+		for n := range 40 {
+			time.Sleep(250 * time.Millisecond)
+			for range n % 3 {
+				p.now() // of other watchers
+			}
+			if n%8 == 7 {
+				p.add(1000, 0)
+			}
+			if got := p.now(); n > 20 && (got.Total != 20_000 || got.Left < 20*time.Second || got.Left > 55*time.Second) {
+				t.Errorf("after %d: %+v", n, got)
+			}
+		}
+	})
+}

@@ -174,7 +174,7 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) (sha
 		return shared, err
 	}
 	w.by(syncMost)
-	same, err := r.receive(ctx, w)
+	same, err := r.receive(ctx, w, ask.least(open, theirs))
 	if err != nil {
 		return shared, err
 	}
@@ -272,10 +272,19 @@ func (w *wire) sendHave(r *room, ask request) error {
 	}
 }
 
+// least is how many messages there are to get at least, where both sides say what they hold.
+func (ask request) least(mine, theirs protocol.Open) uint64 {
+	if ask.since > 0 || theirs.Count <= mine.Count {
+		return 0
+	}
+	return (theirs.Count - mine.Count) / max(1, ask.parts)
+}
+
 // receive takes in what the other side sends until it is done, and says whether both
 // hold the same of what was asked for.
-func (r *room) receive(ctx context.Context, w *wire) (same bool, err error) {
+func (r *room) receive(ctx context.Context, w *wire, least uint64) (same bool, err error) {
 	work := r.progress("sync", w.peer())
+	work.least.Store(least)
 	defer work.end()
 	in := r.inflow(ctx, w, work)
 	defer in.end()
