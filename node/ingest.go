@@ -361,7 +361,10 @@ func (r *room) admitMessage(v protocol.Verified, q *admission) error {
 	if h.Seq == 1 || h.Prev == end.ID || r.recent.Contains(h.Prev) || r.links.has(h.Prev) {
 		return nil
 	}
-	here, err := r.log.Has(r.n.ctx, h.Prev)
+	here, err := false, error(nil)
+	if !r.log.Free(h.Dev, h.Seq-1) { // as it is where frames of one device overtake each other
+		here, err = r.log.Has(r.n.ctx, h.Prev)
+	}
 	if err == nil && !here {
 		q.waits = append(q.waits, waiting{v, h.Prev})
 	}
