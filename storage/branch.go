@@ -221,10 +221,20 @@ func (c *change) open(h *protocol.Header, g *growth) error {
 		}
 		return fmt.Errorf("seq %d: %w", h.Seq, ErrGap)
 	}
-	if _, known := g.wanted(h.Seq-1, h.Prev); !known && (len(g.wants) >= maxWants || c.wanting >= maxAllWants) {
+	if _, known := g.wanted(h.Seq-1, h.Prev); !known && !c.mayWant(len(g.wants)) {
 		return fmt.Errorf("seq %d: %w", h.Seq, ErrHoles)
 	}
 	return nil
+}
+
+// mayWant says whether a chain that wants so many events may want one more. Where all
+// together want as many as a room takes, those may that want less than their share: some
+// who leave events out on purpose must not keep the others' history out.
+func (c *change) mayWant(wants int) bool {
+	if c.wanting < maxAllWants {
+		return wants < maxWants
+	}
+	return wants < max(leastWants, maxAllWants/(len(c.room.holed)+1))
 }
 
 // successor says whether an event that follows this one is stored: it was wanted, or

@@ -56,6 +56,7 @@ func TestConformance(t *testing.T) {
 		{"holes", testHoles},
 		{"newest first", testNewestFirst},
 		{"too many holes", testTooManyHoles},
+		{"holes of others", testHolesOfOthers},
 		{"between", testBetween},
 		{"damaged tree", testDamagedTree},
 		{"precedes", testPrecedes},

@@ -315,6 +315,31 @@ func testTooManyHoles(t *testing.T, make func(testing.TB) datastore.Batching) {
 	}
 }
 
+// Some who leave out as much as a room takes do not keep others' older pages out.
+func testHolesOfOthers(t *testing.T, make func(testing.TB) datastore.Batching) {
+	ds := make(t)
+	s := open(t, ds)
+	r := room(t, s)
+	for range 16 {
+		d := newDevice()
+		var list []protocol.Verified
+		for i := range 1024 {
+			d.prev.Seq, d.prev.ID = uint64(2*i+1), protocol.ID{byte(i), byte(i >> 8), 1}
+			list = append(list, d.at(100))
+		}
+		put(t, r, list...)
+	}
+	all := newDevice().run(900, 100)
+	for _, page := range slices.Backward(slices.Collect(slices.Chunk(all, 300))) {
+		put(t, r, page...)
+	}
+	s.Close()
+	r = room(t, open(t, ds))
+	if got := must(r.ChainBack(ctx, all[0].Header().Dev, protocol.Messages, 900, 900)); len(got) != 900 || len(r.Gaps()) != 16 {
+		t.Fatalf("%d of 900, %d gaps", len(got), len(r.Gaps()))
+	}
+}
+
 func testBetween(t *testing.T, make func(testing.TB) datastore.Batching) {
 	r := room(t, open(t, make(t)))
 	all := newDevice().run(600, 100)

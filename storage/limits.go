@@ -49,6 +49,9 @@ const (
 	// maxAllWants bounds the same of all chains, for memory and checkpoints: one for
 	// each device that wrote among the newest messages.
 	maxAllWants = 16_384
+	// leastWants is how many any chain may have even then: a page that comes before an
+	// older one has two for a moment.
+	leastWants = 4
 	// maxForksChain bounds the fork proofs kept of one chain: one is enough.
 	maxForksChain = 8
 	// MaxForks bounds what [Room.Forks] returns.
