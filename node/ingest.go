@@ -224,7 +224,7 @@ func (r *room) acceptOne(v protocol.Verified, q *admission) {
 // leadsOn says whether a message that does not count is to be stored all the same: one
 // that counts and is stored comes after it on its chain.
 func (r *room) leadsOn(v protocol.Verified, q *admission) bool {
-	return q.before[v.ID()] || r.log.Wanted(v.ID()) && r.tellsOf(v)
+	return q.before[v.ID()] || r.log.Wanted(v.Tip()) && r.tellsOf(v)
 }
 
 // relink takes in the messages that were kept as not counting and that others which
@@ -233,8 +233,8 @@ func (r *room) relink() *storage.Commit {
 	r.mu.Lock()
 	var list []protocol.Verified
 	if len(r.links.events) > 0 {
-		for id, e := range r.links.events {
-			if r.log.Wanted(id) {
+		for _, e := range r.links.events {
+			if r.log.Wanted(e.event.Tip()) {
 				list = append(list, e.event)
 			}
 		}

@@ -73,7 +73,7 @@ func (r *room) talking(now time.Time) bool {
 
 // lack is an event that is not here, though one that follows it or waits for it is.
 type lack struct {
-	id    protocol.ID
+	tip   protocol.Tip // where it is if a message lacks it; of an event that waits only the id is of use
 	since time.Time
 }
 
@@ -85,7 +85,8 @@ func (r *room) mend(from peer.ID, waits []waiting) {
 	defer r.mu.Unlock()
 	list, runs := r.mending[from]
 	for _, w := range waits[:min(len(waits), lacksMost-len(list))] {
-		list = append(list, lack{w.wait, r.n.now()})
+		h := w.event.Header()
+		list = append(list, lack{protocol.Tip{Dev: h.Dev, Chain: h.Chain, Seq: h.Seq - 1, ID: w.wait}, r.n.now()})
 	}
 	r.mending[from] = list
 	if !runs {
@@ -104,7 +105,7 @@ func (r *room) mendLater(ctx context.Context, from peer.ID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	list := slices.DeleteFunc(r.mending[from], func(l lack) bool {
-		return len(r.parked.waiting[l.id]) == 0 && !r.log.Wanted(l.id)
+		return len(r.parked.waiting[l.tip.ID]) == 0 && !r.log.Wanted(l.tip)
 	})
 	if slices.ContainsFunc(list, func(l lack) bool { return !l.since.After(began) }) {
 		r.n.wantSync(r, from, 0)

@@ -180,15 +180,12 @@ func (r *Room) MissingBefore(v protocol.Verified) uint64 {
 
 // Wanted says whether an event that is not stored comes right before one that is,
 // appended or committed: it fills a hole.
-func (r *Room) Wanted(id protocol.ID) bool {
+func (r *Room) Wanted(t protocol.Tip) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for k := range r.holed {
-		if slices.ContainsFunc(r.chains[k].wants, func(w want) bool { return w.ID == id }) {
-			return true
-		}
-	}
-	return false
+	h := r.chains[chainKey{t.Dev, t.Chain}]
+	_, ok := h.wanted(t.Seq, t.ID)
+	return ok
 }
 
 // Free says whether it is known, without asking the disk, that nothing is stored at a

@@ -127,7 +127,7 @@ func checkHoles(t tester, r *storage.Room, all []protocol.Verified) {
 		if v.Header().Chain == protocol.Control {
 			continue
 		}
-		if got := r.Wanted(v.ID()); got != wanted[v.Header().Dev][v.ID()] {
+		if got := r.Wanted(v.Tip()); got != wanted[v.Header().Dev][v.ID()] {
 			t.Fatalf("seq %d: wanted %v", v.Header().Seq, got)
 		}
 		if got := must(r.Has(ctx, v.ID())); got != in[v.ID()] {
