@@ -30,7 +30,7 @@ type inflow struct {
 	failed error
 
 	commits []*storage.Commit // on their way, the oldest first; of who lets in
-	idle    int               // events since the last that was news
+	idle    int               // events and records since the last that was news
 }
 
 // batch is some frames of events or of records that are verified together.
@@ -196,7 +196,11 @@ func (in *inflow) letIn(b *batch) error {
 		}
 		return in.keep(in.r.relink(), 0)
 	case len(b.records) > 0:
-		return in.keep(in.r.ingestRecords(b.records), inflowBatches)
+		commit := in.r.ingestRecords(b.records)
+		if err := in.count(b, commit != nil); err != nil {
+			return err
+		}
+		return in.keep(commit, inflowBatches)
 	}
 	from := in.wire.peer()
 	if slices.ContainsFunc(b.events, func(v protocol.Verified) bool { return v.Header().Chain == protocol.Messages }) {
@@ -208,13 +212,22 @@ func (in *inflow) letIn(b *batch) error {
 		in.r.n.wantSync(in.r, from, 0)
 	}
 	in.work.add(len(b.events), b.bytes)
-	if in.idle += len(b.events); got.stored > 0 {
+	if err := in.count(b, got.stored > 0); err != nil {
+		return err
+	}
+	return in.keep(got.commit, inflowBatches)
+}
+
+// count refuses what is no news, in whatever frames it comes and even if in empty ones,
+// once that has been too much in a row.
+func (in *inflow) count(b *batch, news bool) error {
+	if in.idle += max(len(b.events)+len(b.records), len(b.frames)); news {
 		in.idle = 0
 	}
 	if in.idle > repeatsMost {
-		return fmt.Errorf("%w: peer %s: %d events in a row that are no news", errUnruly, from, in.idle)
+		return fmt.Errorf("%w: peer %s: %d events in a row that are no news", errUnruly, in.wire.peer(), in.idle)
 	}
-	return in.keep(got.commit, inflowBatches)
+	return nil
 }
 
 // keep remembers a commit, and waits until no more than some are on their way.

@@ -288,7 +288,7 @@ func (r *room) receive(ctx context.Context, w *wire, least uint64) (same bool, e
 	defer work.end()
 	in := r.inflow(ctx, w, work)
 	defer in.end()
-	for rounds, given := 0, false; ; {
+	for rounds, totals, given := 0, 0, false; ; {
 		f, err := w.next()
 		if err != nil {
 			return false, cmp.Or(in.err(), err)
@@ -299,6 +299,9 @@ func (r *room) receive(ctx context.Context, w *wire, least uint64) (same bool, e
 			given = given || f.Kind == protocol.FramePacked
 		case protocol.FrameTotal:
 			var total protocol.Total
+			if totals++; totals > compareRounds {
+				return false, fmt.Errorf("%w: more than %d totals", errUnruly, compareRounds)
+			}
 			err = f.Decode(protocol.FrameTotal, &total)
 			work.expect(total.Events, 0)
 		case protocol.FrameCompare:

@@ -165,40 +165,48 @@ func (in *insider) pullPart(p *person, part, parts uint64) map[protocol.ID]bool 
 // A member that answers syncs with what nobody should send is cut off and left alone;
 // others go on.
 func TestUnrulyResponders(t *testing.T) {
-	for name, send := range map[string]func(k *talk, known [][]byte){
-		"endless rounds": func(k *talk, _ [][]byte) {
+	endlessly := func(k *talk, kind protocol.FrameKind, payload any) {
+		for k.tell(kind, payload) {
+		}
+	}
+	for name, send := range map[string]func(k *talk, known [][]byte, record []byte){
+		"endless rounds": func(k *talk, _ [][]byte, _ []byte) {
 			for i := range 100_000 {
 				if !k.tell(protocol.FrameCompare, protocol.Compare{Message: []byte{0x61, 0, 0, 1, byte(i), byte(i >> 8), 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}}) {
 					return
 				}
 			}
 		},
-		"no comparison": func(k *talk, _ [][]byte) {
+		"no comparison": func(k *talk, _ [][]byte, _ []byte) {
 			k.tell(protocol.FrameCompare, protocol.Compare{Message: []byte{0x61, 1, 0, 7}})
 		},
-		"no pack": func(k *talk, _ [][]byte) { k.tell(protocol.FramePacked, []byte("junk")) },
-		"bomb":    func(k *talk, _ [][]byte) { k.tell(protocol.FramePacked, make([]byte, 200<<10)) },
-		"huge claims": func(k *talk, _ [][]byte) {
+		"no pack": func(k *talk, _ [][]byte, _ []byte) { k.tell(protocol.FramePacked, []byte("junk")) },
+		"bomb":    func(k *talk, _ [][]byte, _ []byte) { k.tell(protocol.FramePacked, make([]byte, 200<<10)) },
+		"huge claims": func(k *talk, _ [][]byte, _ []byte) {
 			k.tell(protocol.FrameTotal, protocol.Total{Events: 1 << 63})
 			k.tell(protocol.FrameWelcome, []byte{1})
 		},
-		"the same for ever": func(k *talk, known [][]byte) {
-			list := protocol.Events{List: slices.Repeat(known, 100)}
-			for range 100_000 {
-				if !k.tell(protocol.FrameEvents, list) {
-					return
-				}
-			}
+		"the same for ever": func(k *talk, known [][]byte, _ []byte) {
+			endlessly(k, protocol.FrameEvents, protocol.Events{List: slices.Repeat(known, 100)})
 		},
+		"the same record for ever": func(k *talk, _ [][]byte, record []byte) {
+			endlessly(k, protocol.FrameRecords, protocol.Events{List: slices.Repeat([][]byte{record}, 100)})
+		},
+		"nothing for ever": func(k *talk, _ [][]byte, _ []byte) { endlessly(k, protocol.FrameEvents, protocol.Events{}) },
+		"totals for ever":  func(k *talk, _ [][]byte, _ []byte) { endlessly(k, protocol.FrameTotal, protocol.Total{}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			ana, bo, club, link := party(t)
 			mia := newOutsider(t).admit(ana, link, "Mia")
 			known := mia.pull(ana)[:1]
+			rec, err := protocol.Record{Type: protocol.RecordProfile, Number: 1, Value: []byte("a")}.Sign(club, mia.me.Signer())
+			if err != nil {
+				t.Fatal(err)
+			}
 			var asked, cut atomic.Int32
 			mia.serve(func(k *talk) {
 				asked.Add(1)
-				send(k, known)
+				send(k, known, rec.Wire())
 				_ = k.s.SetReadDeadline(time.Now().Add(patience))
 				_, err := io.Copy(io.Discard, k.in)
 				if err != nil && !strings.Contains(err.Error(), "deadline") {
