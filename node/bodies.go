@@ -55,14 +55,11 @@ func (r *room) askBodies(ctx context.Context, w *wire) error {
 }
 
 // putBack restores the bodies of messages that are here without, unless their time is over
-// by now, and says of how many.
+// or they were taken back by now, and says of how many.
 func (r *room) putBack(ctx context.Context, list ...protocol.Verified) (int, error) {
 	var back []storage.Entry // what comes to which place
 	for _, v := range list {
-		r.mu.Lock()
-		over := r.expired(v)
-		r.mu.Unlock()
-		if over {
+		if !r.misses(v) {
 			continue
 		}
 		e, err := r.log.Get(ctx, v.ID())
@@ -85,7 +82,11 @@ func (r *room) putBack(ctx context.Context, list ...protocol.Verified) (int, err
 			return 0, err
 		}
 	}
-	return len(back), nil
+	var ids []protocol.ID
+	for _, e := range back {
+		ids = append(ids, e.Event.ID())
+	}
+	return len(back), r.takeBack(ctx, ids) // the docket found nothing to erase meanwhile
 }
 
 // refill puts back the bodies that events brought which were here already.
@@ -102,7 +103,7 @@ func (r *room) refill(ctx context.Context, events []protocol.Verified) (int, err
 		if err != nil {
 			return 0, err
 		}
-		if !e.Event.Whole() && r.misses(v) {
+		if !e.Event.Whole() {
 			lacking = append(lacking, v)
 		}
 	}
@@ -115,7 +116,7 @@ func (r *room) misses(v protocol.Verified) bool {
 	defer r.mu.Unlock()
 	_, silenced := r.judge(v)
 	_, gone := r.retracted(v)
-	return silenced == nil && !gone && !r.dated(v)
+	return silenced == nil && !gone && !r.expired(v) && !r.dated(v)
 }
 
 // serveBodies sends those messages asked for that are here whole, count, were not taken

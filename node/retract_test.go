@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
+
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
 )
@@ -195,5 +197,40 @@ func TestARetractionComesFirst(t *testing.T) {
 	ana.Ingest(club, a)
 	if ana.held(club, slip) != "erased" {
 		t.Error("a whole copy came again, and stays")
+	}
+}
+
+// A member's text is taken back while somebody who has an erased copy asks for it.
+func TestATextTakenBackWhileItIsAskedFor(t *testing.T) {
+	ana := start(t, "Ana")
+	club := ana.create("club")
+	mia := newOutsider(t).admit(ana, ana.invite(club, node.InviteOptions{}), "Mia")
+	v := mia.say("I regret this")
+	asked, answer, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	mia.host.SetStreamHandler(keyID, func(s network.Stream) {
+		k := newTalk(t, s)
+		for want := (protocol.Want{}); k.frame(protocol.FrameWant, &want) == nil; want = (protocol.Want{}) {
+			if slices.Contains(want.Bodies, v.ID()) {
+				close(asked)
+				<-answer
+				k.send(protocol.FrameEvents, protocol.Events{List: [][]byte{v.Wire()}})
+				defer close(ended)
+			}
+			k.send(protocol.FrameDone, struct{}{})
+		}
+	})
+	mia.feed(ana, [][]byte{v.Erased().Wire()})
+	ana.texts(club) // whoever looks misses it
+	<-asked
+	d := mia.draft(mia.end)
+	d.Kind, d.To = protocol.KindRetract, v.ID()
+	mia.feed(ana, [][]byte{mia.sign(d, "").Wire()})
+	if err := ana.EraseDue(ctx(t), club, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	close(answer)
+	<-ended
+	if got := ana.held(club, v.ID()); got != "erased" {
+		t.Errorf("Ana has it %s", got)
 	}
 }
