@@ -21,8 +21,7 @@ func (r *room) bid(ctx context.Context, w *wire, dev protocol.Key) error {
 	if past == nil {
 		return w.send(protocol.FrameRefused, protocol.Refusal{Code: protocol.RefusedUnknown})
 	}
-	// Digests that nobody's own are equal to, so that the other side goes on.
-	if err := w.send(protocol.FrameOpen, protocol.Open{Group: r.group, Control: r.group, Records: r.group}); err != nil {
+	if err := w.send(protocol.FrameOpen, r.blank()); err != nil {
 		return err
 	}
 	have, err := w.readHave()
@@ -34,6 +33,11 @@ func (r *room) bid(ctx context.Context, w *wire, dev protocol.Key) error {
 		return err
 	}
 	return w.send(protocol.FrameDone, struct{}{})
+}
+
+// blank returns digests that nobody's own are equal to, so that the other side goes on.
+func (r *room) blank() protocol.Open {
+	return protocol.Open{Group: r.group, Control: r.group, Records: r.group}
 }
 
 // farewell returns what who owned a device may still know, nil if they never were in

@@ -204,11 +204,15 @@ func (r *room) expire() {
 func (n *Node) agreed(r *room, p peer.ID, digest [32]byte, what span) {
 	n.peers.with(p, func(s *peerState) { s.equal[r.group] = digest })
 	r.compared(p, &what)
-	r.caughtUp()
+	r.caughtUp(p)
 }
 
-// caughtUp records that nothing is missing that a member had just now.
-func (r *room) caughtUp() {
+// caughtUp records that nothing is missing that a peer had just now, if that is a member:
+// who only knows the group's secret is compared with, and says nothing about it.
+func (r *room) caughtUp(p peer.ID) {
+	if dev, ok := r.n.peers.proved(p, r.group); !ok || !r.isMember(dev) {
+		return
+	}
 	r.mu.Lock()
 	r.synced = r.n.now()
 	r.mu.Unlock()

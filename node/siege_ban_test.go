@@ -170,6 +170,18 @@ func TestTheBannedLearnNothingByBeingAsked(t *testing.T) {
 	bo.knowsOf(club, 3)
 	did(t)(ana.Expel(ctx(t), club, ana.keyOf(club, mal.me.Dev()), node.ExpelOptions{}))
 	bo.knowsOf(club, 2)
+	ana.send(club, "among us")
+	bo.sleep()
+	ana.sleep()
+	ana.wake()
+	lastSync := func() time.Time {
+		s, err := ana.GroupStatus(club)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.LastSync
+	}
+	before := lastSync()
 	learned := make(chan int, 10)
 	mal.host.SetStreamHandler(syncID, func(s network.Stream) {
 		defer s.Close()
@@ -179,9 +191,9 @@ func TestTheBannedLearnNothingByBeingAsked(t *testing.T) {
 		if k.frame(protocol.FrameOpen, &open) != nil {
 			return
 		}
-		k.send(protocol.FrameOpen, protocol.Open{Group: club, Control: nonce(), Records: nonce()})
+		k.send(protocol.FrameOpen, open) // as if they had the same
 		if k.frame(protocol.FrameHave, &have) == nil {
-			learned <- len(have.Tips) + len(have.Records)
+			learned <- len(have.Tips) + len(have.Records) + int(open.Count)
 		}
 		k.send(protocol.FrameDone, struct{}{})
 		_, _ = io.Copy(io.Discard, k.in)
@@ -193,9 +205,13 @@ func TestTheBannedLearnNothingByBeingAsked(t *testing.T) {
 	select {
 	case n := <-learned:
 		if n > 0 {
-			t.Errorf("the banned are told %d tips and records", n)
+			t.Errorf("the banned are told %d tips and records, or of how many messages", n)
 		}
 	case <-time.After(2 * time.Second):
+		t.Error("what the banned say they hold is believed")
+	}
+	if at := lastSync(); at.After(before) {
+		t.Errorf("at %v Ana had all that a member had, says somebody who is banned", at)
 	}
 }
 

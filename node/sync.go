@@ -136,6 +136,11 @@ func (n *Node) pullOnce(ctx context.Context, r *room, p peer.ID, ask request) (s
 func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) (shared bool, err error) {
 	cursor := r.log.Cursor() // before the digests: they are of this at least
 	open := r.open()
+	dev, proved := n.peers.proved(w.peer(), r.group)
+	former := proved && r.isFormer(dev)
+	if former { // nothing that they are asked with tells how much is written here
+		open = r.blank()
+	}
 	w.by(syncTalk)
 	if err := w.send(protocol.FrameOpen, open); err != nil {
 		return false, err
@@ -145,7 +150,7 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) (sha
 		return false, err
 	}
 	n.introduced(theirs.Addrs)
-	if theirs.Digest() == open.Digest() {
+	if theirs.Digest() == open.Digest() && !former {
 		n.agreed(r, w.peer(), open.Digest(), span{Before: protocol.MaxHLC, Cursor: cursor})
 		return false, nil
 	}
@@ -160,7 +165,7 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) (sha
 			return false, ctx.Err()
 		}
 	}
-	if dev, ok := n.peers.proved(w.peer(), r.group); ok && r.isFormer(dev) {
+	if former {
 		return false, r.pullFormer(ctx, w, dev)
 	}
 	if ask.parts == 0 && !ask.alone && theirs.Count > open.Count+shareAbove {
@@ -186,7 +191,7 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) (sha
 		n.pulled(r, w.peer(), digests{open.Digest(), theirs.Digest()})
 	}
 	r.compared(w.peer(), nil)
-	r.caughtUp() // with all that the other side had when it was asked
+	r.caughtUp(w.peer()) // with all that the other side had when it was asked
 	return shared, nil
 }
 
