@@ -38,7 +38,7 @@ func (r *room) bundle(ctx context.Context) ([]byte, error) {
 	if err := r.packControl(out); err != nil {
 		return nil, err
 	}
-	if _, err := r.packMessages(ctx, out, 0, upTo); err != nil && !errors.Is(err, ErrTooLarge) {
+	if _, err := r.packMessages(ctx, &giver{out: out, upTo: upTo}, 0); err != nil && !errors.Is(err, ErrTooLarge) {
 		return nil, err
 	}
 	return protocol.AppendFrame(p.out, protocol.FrameDone, struct{}{}), nil
@@ -54,10 +54,9 @@ func (r *room) packControl(out *sender) error {
 }
 
 // packMessages packs the messages that others are told of from a time on and up to a
-// cursor, from before the control events were packed, the newest first. It says how many
-// there were.
-func (r *room) packMessages(ctx context.Context, out *sender, since, upTo uint64) (count int, err error) {
-	g := &giver{r: r, ctx: ctx, out: out, upTo: upTo}
+// cursor, from before the control events were packed. It says how many there were.
+func (r *room) packMessages(ctx context.Context, g *giver, since uint64) (count int, err error) {
+	g.r, g.ctx = r, ctx
 	err = g.give(reconcile.Difference{From: reconcile.Item{Time: since}, To: reconcile.Infinity()})
 	return g.given, err
 }

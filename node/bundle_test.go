@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -288,5 +289,57 @@ func TestAFilePutsTextsBack(t *testing.T) {
 	eventually(t, "the texts put back are counted", func() bool { return kept() >= here+uint64(res.Filled)*40<<10 })
 	if res := bo.wholly(full); res.Filled != 0 {
 		t.Errorf("put back twice: %+v", res)
+	}
+}
+
+// A file has each chain in its order, so that who reads it keeps no account of holes.
+func TestABundleHasChainsInOrder(t *testing.T) {
+	club, ana, _ := apartTwo(t)
+	ana.past(club, 2500, 1, "m")
+	file := bytes.NewReader(ana.exports(club, node.ExportOptions{}))
+	head, err := protocol.ReadBundleHead(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, ok := head.OpenPoint(club, ana.Meets(club)[0])
+	if !ok {
+		t.Fatal("Ana does not open it")
+	}
+	last, chunk := uint64(0), make([]byte, protocol.BundleChunk)
+	for n := uint64(0); ; n++ {
+		if _, err := io.ReadFull(file, chunk); err != nil {
+			break
+		}
+		_, _, plain, err := key.OpenChunk(n, chunk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frames, err := protocol.ChunkFrames(plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range frames {
+			var packed []byte
+			if f.Kind != protocol.FramePacked {
+				continue
+			}
+			if err := f.Decode(f.Kind, &packed); err != nil {
+				t.Fatal(err)
+			}
+			list, err := protocol.Unpack(club, packed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			events, _ := protocol.VerifyUnpacked(list, newRandom())
+			for _, v := range events {
+				if h := v.Header(); h.Seq != last+1 {
+					t.Fatalf("seq %d after %d", h.Seq, last)
+				}
+				last++
+			}
+		}
+	}
+	if last != 2500 {
+		t.Errorf("it has %d messages", last)
 	}
 }

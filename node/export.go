@@ -139,7 +139,7 @@ func (r *room) export(ctx context.Context, out *chunker, roots []protocol.Key, s
 	if err := r.packSecrets(out, roots); err != nil {
 		return err
 	}
-	count, err := r.packMessages(ctx, events, from, upTo)
+	count, err := r.packMessages(ctx, &giver{out: events, upTo: upTo, oldest: true}, from)
 	out.events += count
 	return err
 }

@@ -19,6 +19,8 @@ type giver struct {
 	upTo uint64 // cursor of the last that is sent, for who has the control events of no later ones
 	pack protocol.Packer
 
+	oldest bool // give begins with the oldest, so that nothing comes before what it follows
+
 	untold []reconcile.Item
 	found  int  // messages that the other side lacks
 	given  int  // of them
@@ -140,8 +142,9 @@ func (g *giver) compare(w *wire, from, to reconcile.Item) error {
 	return nil
 }
 
-// give sends what is missing of a range, a page at a time, the newest first. In a page
-// the oldest comes first, so that most messages come after those they follow.
+// give sends what is missing of a range, a page at a time, the newest first unless it is
+// said otherwise. In a page the oldest comes first, so that most messages come after those
+// they follow.
 func (g *giver) give(d reconcile.Difference) error {
 	g.r.mu.Lock()
 	g.r.refreshUntold()
@@ -150,15 +153,17 @@ func (g *giver) give(d reconcile.Difference) error {
 	if len(d.Except) > 0 {
 		return g.giveSome(d)
 	}
-	for to := d.To; g.ctx.Err() == nil; {
-		page, err := g.r.log.Between(g.ctx, d.From, to, givenPage, true)
+	for from, to := d.From, d.To; g.ctx.Err() == nil; {
+		page, err := g.r.log.Between(g.ctx, from, to, givenPage, !g.oldest)
 		if err := g.r.readable(err); err != nil || len(page) == 0 {
 			return err
 		}
 		if err := g.send(page...); err != nil {
 			return err
 		}
-		to = itemOf(page[0].Event)
+		if to = itemOf(page[0].Event); g.oldest {
+			from, to = itemOf(page[len(page)-1].Event).Next(), d.To
+		}
 	}
 	return g.ctx.Err()
 }

@@ -24,6 +24,16 @@ func (a Item) Compare(b Item) int {
 	return cmp.Or(cmp.Compare(a.Time, b.Time), bytes.Compare(a.ID[:], b.ID[:]))
 }
 
+// Next returns the first item that is after a.
+func (a Item) Next() Item {
+	for i := len(a.ID) - 1; i >= 0; i-- {
+		if a.ID[i]++; a.ID[i] != 0 {
+			return a
+		}
+	}
+	return Item{Time: a.Time + 1}
+}
+
 // Sum is a sum of ids, as little-endian numbers modulo 2^256: the least word first. The
 // zero value is the sum of nothing.
 type Sum [4]uint64
