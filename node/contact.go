@@ -100,10 +100,18 @@ func (cs *contacts) saw(dev protocol.Key, at time.Time) {
 	})
 }
 
+// seen notes that a peer is here. Whoever knows the group's secret proves to be as many
+// devices as they like: only members' are remembered.
+func (r *room) seen(p peer.ID) {
+	if dev, ok := r.memberAt(p); ok {
+		r.contacts.saw(dev, r.n.now())
+	}
+}
+
 // compared notes that nothing is missing here that a peer had, and, where it had nothing
 // else either, of what that was found.
 func (r *room) compared(p peer.ID, same *span) {
-	dev, ok := r.n.peers.proved(p, r.group)
+	dev, ok := r.memberAt(p)
 	if !ok {
 		return
 	}
@@ -169,9 +177,7 @@ func (r *room) loadContacts(ctx context.Context) error {
 // parted notes when the devices of a peer that goes were last here.
 func (n *Node) parted(p peer.ID) {
 	for _, r := range n.allRooms() {
-		if dev, ok := n.peers.proved(p, r.group); ok {
-			r.contacts.saw(dev, n.now())
-		}
+		r.seen(p)
 	}
 }
 

@@ -59,3 +59,11 @@ func (n *Node) MessageSet(ctx context.Context, group protocol.ID, visit func(rec
 	r, _ := n.room(group)
 	return r.log.Messages(ctx, visit)
 }
+
+// Contacts returns of how many devices a node remembers when they were here.
+func (n *Node) Contacts(group protocol.ID) int {
+	r, _ := n.room(group)
+	r.contacts.mu.Lock()
+	defer r.contacts.mu.Unlock()
+	return len(r.contacts.of)
+}

@@ -233,7 +233,7 @@ func (n *Node) meet(p peer.ID, theirs protocol.Role, h *protocol.Hello, list []p
 		}
 	})
 	for _, v := range list {
-		v.room.contacts.saw(v.proof.Dev, n.now())
+		v.room.seen(p)
 	}
 	n.peers.notify()
 	return nil

@@ -917,6 +917,27 @@ func TestTheMutedMoveNothing(t *testing.T) {
 	}
 }
 
+// Who knows a group's secret says hello as one device after another that nobody knows.
+func TestDevicesThatNobodyKnowsAreNotRemembered(t *testing.T) {
+	ana, bo, club, link := party(t)
+	mia := newOutsider(t).admit(ana, link, "Mia")
+	me := mia.me
+	for range 20 {
+		account, err := protocol.NewAccount(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mia.me = account.Identity(club)
+		mia.greet(ana)
+	}
+	mia.me = me
+	mia.greet(ana)
+	if n := ana.Contacts(club); n != 2 { // Bo and Mia
+		t.Errorf("Ana remembers %d devices", n)
+	}
+	chatOn(ana, bo, club)
+}
+
 // Messages that follow what never comes, without end.
 func TestOrphansAreBounded(t *testing.T) {
 	const count, most = 2500, 1024 // of messages that follow what nobody has

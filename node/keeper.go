@@ -210,7 +210,7 @@ func (n *Node) agreed(r *room, p peer.ID, digest [32]byte, what span) {
 // caughtUp records that nothing is missing that a peer had just now, if that is a member:
 // who only knows the group's secret is compared with, and says nothing about it.
 func (r *room) caughtUp(p peer.ID) {
-	if dev, ok := r.n.peers.proved(p, r.group); !ok || !r.isMember(dev) {
+	if _, ok := r.memberAt(p); !ok {
 		return
 	}
 	r.mu.Lock()

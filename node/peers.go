@@ -261,10 +261,17 @@ func (n *Node) refreshGate(p peer.ID) {
 	n.peers.notify()
 }
 
+// memberAt returns the device that a peer proved to be in the room's group, if it is a
+// member's now.
+func (r *room) memberAt(p peer.ID) (protocol.Key, bool) {
+	dev, ok := r.n.peers.proved(p, r.group)
+	return dev, ok && r.isMember(dev)
+}
+
 // members returns the connected peers that are members of a room's group now.
 func (n *Node) members(r *room) []peer.ID {
 	return slices.DeleteFunc(n.peers.in(r.group), func(p peer.ID) bool {
-		dev, ok := n.peers.proved(p, r.group)
-		return !ok || !r.isMember(dev)
+		_, ok := r.memberAt(p)
+		return !ok
 	})
 }
