@@ -126,12 +126,14 @@ func (r *room) compared(p peer.ID, same *span) {
 
 // saveContacts stores what is remembered of devices, now and then.
 func (r *room) saveContacts(ctx context.Context, now time.Time, every time.Duration) {
-	for dev, c := range r.contacts.unsaved(now, every) {
+	list := r.contacts.unsaved(now, every)
+	for dev, c := range list {
 		b, err := cbor.Marshal(c)
 		if err == nil {
 			err = r.n.store.Put(ctx, contactSpace(r.group), dev.Text(""), b)
 		}
 		if err != nil {
+			r.contacts.unsave(list) // as when the node closes: it stores them once more
 			r.n.log.Warn("who was met is not stored", "err", err)
 			return
 		}
@@ -154,6 +156,15 @@ func (cs *contacts) unsaved(now time.Time, every time.Duration) map[protocol.Key
 		}
 	}
 	return out
+}
+
+// unsave has contacts stored again next time.
+func (cs *contacts) unsave(list map[protocol.Key]contact) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for dev := range list {
+		cs.of[dev].dirty = true
+	}
 }
 
 // loadContacts reads back what was remembered. What is damaged is forgotten.

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -62,6 +63,9 @@ func TestReceiptsOfWhoWasMet(t *testing.T) {
 	bo.sleep()
 	eventually(t, "Ana is alone", func() bool { g, _ := ana.Group(club); return g.Online == 0 })
 	third := ana.say(club, "third")
+	over, cancel := context.WithCancel(ctx(t))
+	cancel()
+	ana.SaveContacts(over, club) // what the node was about when it ended
 	ana.sleep()
 	ana.wake()
 	for id, want := range map[protocol.ID]string{first: "Bo Cleo", second: "Bo", third: ""} {
