@@ -73,3 +73,15 @@ func (n *Node) SaveContacts(ctx context.Context, group protocol.ID) {
 	r, _ := n.room(group)
 	r.saveContacts(ctx, n.now(), 0)
 }
+
+// Budget returns how many messages of a device gossip may bring now; below 0 is as many
+// as it likes.
+func (n *Node) Budget(group protocol.ID, dev protocol.Key) float64 {
+	r, _ := n.room(group)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b := r.buckets[string(dev[:])]; b != nil {
+		return b.TokensAt(n.now())
+	}
+	return -1
+}

@@ -250,13 +250,20 @@ func (r *room) validateEvents(from peer.ID, wires [][]byte) pubsub.ValidationRes
 			return blame(err)
 		}
 		list[i] = u
-		said[u.Dev()]++
+		payer := u.Dev()
+		if r.heard(u.Tip()) {
+			payer = protocol.Key{} // who says again what is here pays for it, not its author
+		}
+		said[payer]++
 	}
 	for dev, n := range said {
-		if !r.allowGossip(dev, from, n) {
-			r.n.wantSync(r, from, syncDebounce)
-			return pubsub.ValidationIgnore
+		if r.mayGossip(dev, from, n) {
+			continue
 		}
+		if _, again := said[protocol.Key{}]; !again || len(said) > 1 {
+			r.n.wantSync(r, from, syncDebounce)
+		}
+		return pubsub.ValidationIgnore
 	}
 	events, errs := protocol.VerifyUnpacked(list, rand.Reader)
 	for i, err := range errs {
@@ -266,6 +273,9 @@ func (r *room) validateEvents(from peer.ID, wires [][]byte) pubsub.ValidationRes
 		if !list[i].Whole() {
 			return pubsub.ValidationIgnore // who took the parts off may not be the forwarder
 		}
+	}
+	for dev, n := range said { // not before it is known that the device says so
+		r.allowGossip(dev, from, n)
 	}
 	in := r.ingest(from, events)
 	in.gossip = true
@@ -279,6 +289,13 @@ func (r *room) validateEvents(from peer.ID, wires [][]byte) pubsub.ValidationRes
 	return pubsub.ValidationAccept
 }
 
+// heard says whether an event is here, or another one at its place.
+func (r *room) heard(t protocol.Tip) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return t.Chain == protocol.Messages && !r.log.Free(t.Dev, t.Seq) || r.set.Has(t.ID) || r.parked.ids[t.ID]
+}
+
 func (r *room) validateRecords(from peer.ID, wires [][]byte) pubsub.ValidationResult {
 	var records []protocol.VerifiedRecord
 	for _, wire := range wires {
@@ -286,7 +303,11 @@ func (r *room) validateRecords(from peer.ID, wires [][]byte) pubsub.ValidationRe
 		if err != nil {
 			return pubsub.ValidationReject
 		}
-		if !r.allowGossip(rec.Record().Dev, from, 1) {
+		payer := rec.Record().Dev
+		if !r.newer(rec) {
+			payer = protocol.Key{} // as of events
+		}
+		if !r.allowGossip(payer, from, 1) {
 			r.n.wantSync(r, from, syncDebounce)
 			return pubsub.ValidationIgnore
 		}
@@ -312,12 +333,28 @@ func blame(err error) pubsub.ValidationResult {
 // is by nobody known: all that are asked for, or none. The bucket shapes gossip only: nothing that a clock says changes
 // what the group's set is.
 func (r *room) allowGossip(dev protocol.Key, from peer.ID, n int) bool {
-	limit := r.n.cfg.GossipRate
-	if limit < 0 {
-		return true
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	b := r.bucket(dev, from)
+	return b == nil || b.AllowN(r.n.now(), n)
+}
+
+// mayGossip says whether there are as many tokens, and takes none: what somebody else
+// signed in a device's name must cost the device nothing.
+func (r *room) mayGossip(dev protocol.Key, from peer.ID, n int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.bucket(dev, from)
+	return b == nil || b.TokensAt(r.n.now()) >= float64(n)
+}
+
+// bucket returns whose tokens an event of a device takes, nil where there is no limit.
+// The caller holds mu.
+func (r *room) bucket(dev protocol.Key, from peer.ID) *rate.Limiter {
+	limit := r.n.cfg.GossipRate
+	if limit < 0 {
+		return nil
+	}
 	key := string(dev[:])
 	if _, ok := r.current().Owner(dev); !ok {
 		key = string(from)
@@ -330,5 +367,5 @@ func (r *room) allowGossip(dev protocol.Key, from peer.ID, n int) bool {
 		b = rate.NewLimiter(rate.Limit(limit), max(1, int(limit*gossipBurst)))
 		r.buckets[key] = b
 	}
-	return b.AllowN(r.n.now(), n)
+	return b
 }

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"sync"
@@ -13,6 +14,47 @@ import (
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
 )
+
+// Who gossips again and again what somebody said, or something in their name, leaves them
+// what others grant them.
+func TestWhatIsSaidAgainCostsWhoSaysIt(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	ana, bo, club, link := party(t, func(cfg *node.Config) { cfg.GossipRate = 1 })
+	mia := newOutsider(t).admit(ana, link, "Mia")
+	ana.send(club, "once")
+	bo.await(club, 1)
+	wires, err := ana.Wires(ctx(t), club)
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic, sub := mia.gossip(mia.welcome.Secrets[0])
+	mia.connect(bo)
+	mia.greet(bo)
+	mia.greet(ana)
+	eventually(t, "Mia hears somebody", func() bool {
+		ana.send(club, "are you there?")
+		return mia.hear(sub, time.Second) != ""
+	})
+	time.Sleep(5 * time.Second) // until all may be said that may be said at once
+	next := ana.line(club, ana.End(club), 1, "never said")[0]
+	sig := next.Event().Sig
+	forged := bytes.Replace(next.Wire(), sig[:], make([]byte, len(sig)), 1)
+	for i := range 200 {
+		said := protocol.Gossip{List: wires[:1], Told: []byte{0, byte(i >> 8), byte(i)}}
+		if i < 3 { // after more nobody would listen to Mia
+			said.List = [][]byte{forged}
+		}
+		if err := topic.Publish(ctx(t), protocol.EncodeFrame(protocol.FrameEvents, said)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(time.Second)
+	for _, p := range []*person{ana, bo} {
+		if n := p.Budget(club, ana.Device(club)); n >= 0 && n < 3 {
+			t.Errorf("%s lets Ana say %.1f more", p.cfg.Name, n)
+		}
+	}
+}
 
 // What one device says at once leaves in few frames, in order, and all of it.
 func TestSaidAtOnceLeavesTogether(t *testing.T) {

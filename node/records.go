@@ -26,6 +26,14 @@ func (r *room) ingestRecords(list []protocol.VerifiedRecord) *storage.Commit {
 	return last
 }
 
+// newer says whether a record is newer than what is here.
+func (r *room) newer(rec protocol.VerifiedRecord) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old, ok := r.records[recordSlot{rec.Record().Dev, rec.Record().Type}]
+	return !ok || rec.Newer(old)
+}
+
 // keepRecord takes a record in if it is newer, and says whether it did. The caller
 // holds mu.
 func (r *room) keepRecord(rec protocol.VerifiedRecord) bool {

@@ -74,6 +74,9 @@ func (u Unverified) ID() ID { return u.v.id }
 // Dev returns the device that is said to have signed.
 func (u Unverified) Dev() Key { return u.v.event.Header.Dev }
 
+// Tip is [Verified.Tip], as it is said to be.
+func (u Unverified) Tip() Tip { return u.v.Tip() }
+
 // Whole is [Verified.Whole].
 func (u Unverified) Whole() bool { return u.v.Whole() }
 
