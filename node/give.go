@@ -25,6 +25,7 @@ type giver struct {
 	found  int  // messages that the other side lacks
 	given  int  // of them
 	lacks  bool // the other side holds messages that this room does not
+	blind  bool // nothing is here by which it could be known whether it does
 }
 
 // told calls visit with the set of the messages that others are told of.
@@ -56,8 +57,9 @@ func (g *giver) compareAll(w *wire, theirs protocol.Open) error {
 		return err
 	}
 	// Where the sets differ and there is nothing to give, there is something to get: where
-	// this side holds nothing it does not look.
-	g.lacks = g.lacks || g.found == 0 && g.asks.Since == 0 && g.asks.Parts == 0
+	// this side holds nothing it does not look. Of what is asked for from a time on that
+	// need not be, but the other side must not take it for being the same.
+	g.lacks = g.lacks || g.found == 0 && g.asks.Parts == 0 && (g.asks.Since == 0 || g.blind)
 	return nil
 }
 
@@ -103,6 +105,7 @@ func (g *giver) compare(w *wire, from, to reconcile.Item) error {
 		i, msg, err = reconcile.Give(set, from, to, compareFrame)
 		return err
 	})
+	g.blind = g.blind || msg == nil
 	for err == nil && msg != nil {
 		if err = w.send(protocol.FrameCompare, protocol.Compare{Message: msg}); err != nil {
 			return err

@@ -363,6 +363,16 @@ func TestASyncGoesOnWhereItWasCut(t *testing.T) {
 
 // Who holds nothing learns that somebody who asks has messages, and says so.
 func TestWhoHoldsNothingLearnsThatItLacks(t *testing.T) {
+	holdsNothing(t, 0)
+}
+
+// The same from a time on: the one who asks must not believe that both hold the same.
+func TestWhoHoldsNothingSinceThenSaysSo(t *testing.T) {
+	holdsNothing(t, uint64(time.Now().Add(-time.Hour).UnixMilli()))
+}
+
+func holdsNothing(t *testing.T, since uint64) {
+	t.Helper()
 	ana, bo, club, link := party(t)
 	mia := newOutsider(t).admit(ana, link, "Mia")
 	v := mia.say("not here yet")
@@ -372,7 +382,7 @@ func TestWhoHoldsNothingLearnsThatItLacks(t *testing.T) {
 	defer k.s.Close()
 	k.send(protocol.FrameOpen, protocol.Open{Group: club, Count: 1, Sum: v.ID()})
 	k.expect(protocol.FrameOpen, new(protocol.Open))
-	k.send(protocol.FrameHave, protocol.Have{})
+	k.send(protocol.FrameHave, protocol.Have{Since: since})
 	for {
 		f, err := protocol.ReadFrame(k.in)
 		if err != nil {
