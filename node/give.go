@@ -133,7 +133,8 @@ func (g *giver) compare(w *wire, from, to reconcile.Item) error {
 	if total == 0 {
 		return nil
 	}
-	if err := w.send(protocol.FrameTotal, protocol.Total{Events: uint64(total)}); err != nil {
+	// Others are asked for the other parts, which are about as much.
+	if err := w.send(protocol.FrameTotal, protocol.Total{Events: uint64(total) / max(g.asks.Parts, 1)}); err != nil {
 		return err
 	}
 	slices.SortFunc(have, func(a, b reconcile.Difference) int { return b.From.Compare(a.From) })

@@ -140,6 +140,7 @@ func (in *insider) pullPart(p *person, part, parts uint64) map[protocol.ID]bool 
 	k.expect(protocol.FrameOpen, new(protocol.Open))
 	k.send(protocol.FrameHave, protocol.Have{Part: part, Parts: parts})
 	got := make(map[protocol.ID]bool)
+	var total protocol.Total
 	for {
 		f, err := protocol.ReadFrame(k.in)
 		if err != nil {
@@ -147,7 +148,14 @@ func (in *insider) pullPart(p *person, part, parts uint64) map[protocol.ID]bool 
 		}
 		switch f.Kind {
 		case protocol.FrameDone:
+			if total.Events != uint64(len(got)) {
+				in.t.Errorf("part %d: %d messages are announced, and %d come", part, total.Events, len(got))
+			}
 			return got
+		case protocol.FrameTotal:
+			if err := f.Decode(f.Kind, &total); err != nil {
+				in.t.Fatal(err)
+			}
 		case protocol.FrameCompare:
 			k.holdsNothing(f)
 		case protocol.FramePacked:
