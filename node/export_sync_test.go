@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"time"
 
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/protocol/reconcile"
@@ -84,4 +85,19 @@ func (n *Node) Budget(group protocol.ID, dev protocol.Key) float64 {
 		return b.TokensAt(n.now())
 	}
 	return -1
+}
+
+// FindUntold finds out anew what others are not told of a device, and how long that takes.
+func (n *Node) FindUntold(group protocol.ID, dev protocol.Key) time.Duration {
+	r, _ := n.room(group)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ends := range chainsOf(r.log.Tips(), protocol.Messages) {
+		if ends[0].Dev == dev {
+			began := time.Now()
+			r.findUntold(ends, branchesTold)
+			return time.Since(began)
+		}
+	}
+	return 0
 }

@@ -18,18 +18,19 @@ import (
 
 // untold is what a room stores of a device and does not tell others of.
 type untold struct {
+	stamp int            // of the roster, when this was found
 	ends  []protocol.Tip // of the chain, when this was found
 	told  []protocol.Tip // up to where others are told of it, the longest first
 	items []reconcile.Item
 	// guessed says that a cut names what is not here: what comes may leave less.
 	guessed bool
-	// due is when it may be found anew: who forks their chain makes that long.
+	// due is when it may be found anew: who forks their chain, or wrote much before what
+	// they wrote was undone, makes that long.
 	due time.Time
 }
 
 // untoldAll is that of all devices of which there is any.
 type untoldAll struct {
-	stamp int // of the roster
 	by    map[protocol.Key]*untold
 	items []reconcile.Item // ascending
 	late  bool             // something is to be found anew as soon as it is due
@@ -39,10 +40,7 @@ type untoldAll struct {
 
 // refreshUntold brings untold in step with the store. The caller holds mu.
 func (r *room) refreshUntold() {
-	changed := false
-	if stamp := r.current().Stamp(); r.untold.by == nil || r.untold.stamp != stamp {
-		r.untold, changed = untoldAll{stamp: stamp, by: make(map[protocol.Key]*untold)}, true
-	}
+	stamp, changed := r.current().Stamp(), r.untold.by == nil
 	gaps := make(map[protocol.Key]bool)
 	for _, g := range r.log.Gaps() {
 		gaps[g.Dev] = true
@@ -58,7 +56,7 @@ func (r *room) refreshUntold() {
 			continue
 		}
 		u := before[dev]
-		if u == nil || u.guessed || !slices.Equal(u.ends, ends) {
+		if u == nil || u.guessed || u.stamp != stamp || !slices.Equal(u.ends, ends) {
 			if u != nil && time.Now().Before(u.due) {
 				r.untold.late = true
 			} else {
@@ -109,7 +107,7 @@ func (r *room) spoiled(v protocol.Verified) bool {
 // findUntold goes back from the ends of a chain to what others are told of.
 func (r *room) findUntold(ends []protocol.Tip, most int) *untold {
 	began := time.Now()
-	u := &untold{ends: ends}
+	u := &untold{stamp: r.current().Stamp(), ends: ends}
 	r.guessed = false
 	if r.current().Unquestioned(ends[0].Dev) {
 		u.told = slices.Clone(ends[max(0, len(ends)-most):]) // they ascend: the longest
