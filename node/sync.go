@@ -165,7 +165,7 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) (sha
 			return false, ctx.Err()
 		}
 	}
-	if former {
+	if former || proved && r.isFormer(dev) { // by now
 		return false, r.pullFormer(ctx, w, dev)
 	}
 	if ask.parts == 0 && !ask.alone && theirs.Count > open.Count+shareAbove {
