@@ -87,17 +87,14 @@ func (n *Node) Budget(group protocol.ID, dev protocol.Key) float64 {
 	return -1
 }
 
-// FindUntold finds out anew what others are not told of a device, and how long that takes.
-func (n *Node) FindUntold(group protocol.ID, dev protocol.Key) time.Duration {
+// Untold is what was found of a device that others are not told of: the same as long as
+// it is not found anew, which it may not be before a time.
+func (n *Node) Untold(group protocol.ID, dev protocol.Key, due time.Time) any {
 	r, _ := n.room(group)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, ends := range chainsOf(r.log.Tips(), protocol.Messages) {
-		if ends[0].Dev == dev {
-			began := time.Now()
-			r.findUntold(ends, branchesTold)
-			return time.Since(began)
-		}
-	}
-	return 0
+	r.refreshUntold()
+	u := r.untold.by[dev]
+	u.due = due
+	return u
 }
