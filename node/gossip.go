@@ -62,12 +62,13 @@ func messageID(m *pb.Message) string {
 	return string(sum[:16])
 }
 
-// meshParams lowers the mesh degree to 3, and keeps it there: two copies instead of
-// five. The mesh carries what its publisher could not hand to everybody; in a group in
-// which all are connected that is nothing. What the thinner mesh loses, sync brings.
+// meshParams lowers the mesh degree to 4, or between 3 and 5: less than three copies instead
+// of five. The mesh carries what its publisher could not hand to everybody; in a group in
+// which all are connected that is nothing. Fewer are told of what was said: what the
+// thinner mesh loses, sync brings.
 func meshParams() pubsub.GossipSubParams {
 	p := pubsub.DefaultGossipSubParams()
-	p.D, p.Dlo, p.Dhi, p.Dout, p.Dlazy = 3, 3, 4, 0, 2
+	p.D, p.Dlo, p.Dhi, p.Dout, p.Dlazy, p.GossipFactor = 4, 3, 5, 0, 2, 0.1
 	p.HistoryGossip = 2
 	return p
 }
