@@ -112,9 +112,11 @@ const (
 	shareAbove  = 20_000
 	syncSources = 3
 
-	// fetchTurn is how long a transfer waits for the one that runs before it begins
-	// beside it: most are done by then.
-	fetchTurn = 5 * time.Second
+	// fetchTurn is how long a transfer waits for the one that runs. Most are done by then.
+	// Of one that is not, and has brought fetchLeast events meanwhile, the others wait for
+	// the end, as each of them would bring the same; else they begin beside it.
+	fetchTurn  = 5 * time.Second
+	fetchLeast = 256
 
 	// syncServed bounds the syncs served to one peer at a time.
 	syncServed = 3

@@ -211,6 +211,7 @@ func (in *inflow) letIn(b *batch) error {
 	if got.again {
 		in.r.n.wantSync(in.r, from, 0)
 	}
+	in.r.fetched.Add(uint64(max(got.stored, 0)))
 	in.work.add(len(b.events), b.bytes)
 	if err := in.count(b, got.stored > 0); err != nil {
 		return err

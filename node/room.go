@@ -82,6 +82,7 @@ type room struct {
 	mending map[peer.ID][]lack // what who brought what follows it will be asked for
 	kick    chan struct{}      // wakes the keeper
 	fetch   chan struct{}      // holds the one transfer that runs
+	fetched atomic.Uint64      // events that transfers have brought
 	ask     chan struct{}      // holds the one search for keys that the keeper runs
 	// askTurn says whom that asks. Who holds ask may change it.
 	askTurn int

@@ -109,6 +109,9 @@ func (n *Node) pull(ctx context.Context, r *room, p peer.ID, ask request) error 
 		return nil
 	}
 	shared, err := n.pullOnce(ctx, r, p, ask)
+	for errors.Is(err, errNotYet) { // nobody waits for so long to be asked: afresh
+		shared, err = n.pullOnce(ctx, r, p, ask)
+	}
 	if err != nil || !shared {
 		return err
 	}
@@ -155,15 +158,11 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) (sha
 		return false, nil
 	}
 	if ask.parts == 0 {
-		// One transfer a room at a time, or several peers send the same; but a peer that
-		// never finishes must not keep the others out.
-		select {
-		case r.fetch <- struct{}{}:
-			defer func() { <-r.fetch }()
-		case <-time.After(fetchTurn):
-		case <-ctx.Done():
-			return false, ctx.Err()
+		end, err := r.awaitTurn(ctx)
+		if err != nil {
+			return false, err
 		}
+		defer end()
 	}
 	if former || proved && r.isFormer(dev) { // by now
 		return false, r.pullFormer(ctx, w, dev)
@@ -193,6 +192,27 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) (sha
 	r.compared(w.peer(), nil)
 	r.caughtUp(w.peer()) // with all that the other side had when it was asked
 	return shared, nil
+}
+
+// errNotYet says that another transfer is under way, and makes progress.
+var errNotYet = errors.New("others are sending")
+
+// awaitTurn waits until a transfer may begin; its end is to be called. There is one a room at a
+// time, or several peers send the same; but a peer that never finishes must not keep the
+// others out.
+func (r *room) awaitTurn(ctx context.Context) (end func(), err error) {
+	before := r.fetched.Load()
+	select {
+	case r.fetch <- struct{}{}:
+		return func() { <-r.fetch }, nil
+	case <-time.After(fetchTurn):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if r.fetched.Load()-before >= fetchLeast {
+		return nil, errNotYet
+	}
+	return func() {}, nil
 }
 
 // pulled remembers what two sides held when one has taken all that it could of the other.
