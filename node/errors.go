@@ -25,8 +25,9 @@ var (
 	ErrBadPlan        = protocol.ErrBadPlan
 	ErrBadLink        = protocol.ErrBadLink
 	ErrBadFile        = protocol.ErrBadFile
-	// ErrNotForYou says that nothing in this profile opens a bundle.
-	ErrNotForYou = errors.New("it is of a group that you are not in, for somebody else, or from after you were out; nothing here opens it")
+	// ErrNotForYou says that nothing in this profile opens a bundle: which of its cases it
+	// is, the file does not show.
+	ErrNotForYou = errors.New("it is of a group that you are not in, for somebody else, from after you were out, or by who has had no file of yours yet; nothing here opens it")
 	// ErrNoAdmitter says that nobody who may admit was reached in time.
 	ErrNoAdmitter = errors.New("nobody who may admit was reachable")
 	// ErrRefused says that somebody who may admit said no.

@@ -25,6 +25,10 @@ type ExportResult struct {
 	Events int    // control events and messages
 	Bytes  int64  // of the file
 	For    Person // zero where it is for every member
+	// CannotOpen are members for whom it is and who hold nothing that opens it, as far as
+	// is known here: a file of theirs, or a meeting, brings the key that the next is sealed
+	// to. Relays, for whom no file is, are not among them.
+	CannotOpen []Person
 }
 
 // Export writes what the group has said so far as a bundle: a sealed file for members who
@@ -43,7 +47,7 @@ func (n *Node) Export(ctx context.Context, group protocol.ID, w io.Writer, o Exp
 	if err != nil {
 		return res, fmt.Errorf("export: %w", err)
 	}
-	res.For = to.who
+	res.For, res.CannotOpen = to.who, r.cannotOpen(ctx, to)
 	head, key, err := protocol.SealBundle(group, to.readers, rand.Reader)
 	if err != nil {
 		return res, fmt.Errorf("export: %w", err)
@@ -65,60 +69,6 @@ func (n *Node) Export(ctx context.Context, group protocol.ID, w io.Writer, o Exp
 		return res, fmt.Errorf("export: %w", err)
 	}
 	return res, nil
-}
-
-// readership is who can open a bundle.
-type readership struct {
-	who     Person         // zero is every member
-	roots   []protocol.Key // who has a prekey among them
-	readers protocol.BundleReaders
-}
-
-// bundleFor finds out by what members, or one of them, open a bundle: by rendezvous
-// secrets that nobody knows who has gone, and by their devices' prekeys. A half of the
-// group that has not heard of the last rotation has only those.
-func (r *room) bundleFor(who string) (to readership, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	members := r.current().Members()
-	if who != "" {
-		var roots []protocol.Key
-		for _, m := range members {
-			roots = append(roots, m.Root)
-		}
-		if to.who, err = choose(who, r.peopleOf(roots)); err != nil {
-			return to, err
-		}
-		members = slices.DeleteFunc(members, func(m protocol.Standing) bool { return m.Root != to.who.Key })
-	} else {
-		to.readers.Points = r.keys.Private(r.current(), protocol.MaxBundlePoints)
-	}
-	for _, m := range members {
-		if keys := r.keptPrekeys(m); len(keys) > 0 {
-			to.roots, to.readers.Prekeys = append(to.roots, m.Root), append(to.readers.Prekeys, keys...)
-		}
-	}
-	if len(to.readers.Prekeys)+len(to.readers.Points) == 0 {
-		err = fmt.Errorf("%w: nobody published one here within five weeks", ErrNoKey)
-		if who != "" {
-			err = fmt.Errorf("%w: %s published none here within five weeks", ErrNoKey, to.who.label())
-		}
-	}
-	return to, err
-}
-
-// keptPrekeys returns the prekeys of a member's devices that a bundle may be sealed to.
-func (r *room) keptPrekeys(m protocol.Standing) (out [][]byte) {
-	for _, dev := range m.Devices {
-		rec, ok := r.records[recordSlot{dev, protocol.RecordPrekey}]
-		if !ok || m.Rank >= protocol.Relay {
-			continue
-		}
-		if key, ok := rec.Record().Kept(r.n.now()); ok {
-			out = append(out, key)
-		}
-	}
-	return out
 }
 
 // export packs what a sync would send to who holds nothing, and what a key stream would:
