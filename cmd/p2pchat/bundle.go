@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,13 +72,18 @@ func (a *app) runExport(ctx context.Context, group, file, who string, since time
 	}
 	return a.inGroup(ctx, "export", group, func(c *local.Client, g local.Group) error {
 		done := exported{File: file}
+		var failed error
 		stop := a.showLine(ctx, c, g.ID)
-		err := profile.WriteNew(place, func(w io.Writer) (err error) {
-			done.Export, err = c.Export(ctx, w, g.ID, who, since)
+		err := profile.WriteNew(place, func(w io.Writer) error {
+			out := &counter{w: w}
+			var err error
+			if done.Export, err = c.Export(ctx, out, g.ID, who, since); out.writes == 0 {
+				failed = err // that is not about the file
+			}
 			return err
 		})
 		stop()
-		if err != nil {
+		if err = cmp.Or(failed, err); err != nil {
 			return exportError(err)
 		}
 		if err := a.print(done, "wrote %s", exportText(done.Export, file)); err != nil {
@@ -86,6 +92,18 @@ func (a *app) runExport(ctx context.Context, group, file, who string, since time
 		a.note("next: p2pchat import %s, on their machine", path(filepath.Base(file)))
 		return nil
 	})
+}
+
+// counter counts the writes that go through it.
+type counter struct {
+	w      io.Writer
+	writes int
+}
+
+// Write implements io.Writer.
+func (c *counter) Write(p []byte) (int, error) {
+	c.writes++
+	return c.w.Write(p)
 }
 
 // exportError says what to do where there is nobody to seal to.
@@ -98,10 +116,28 @@ func exportError(err error) error {
 
 func exportText(e local.Export, file string) string {
 	readers := "every member can open it"
-	if e.For != nil {
+	switch {
+	case e.For != nil:
 		readers = "only " + tagged(*e.For) + " can open it"
+	case len(e.CannotOpen) == 1:
+		readers += " but " + tagged(e.CannotOpen[0]) + ", who has to send a file back first"
+	case len(e.CannotOpen) > 1:
+		readers += " but " + several(e.CannotOpen, e.Others) + ", who have to send a file back first"
 	}
 	return fmt.Sprintf("%s: %s, %s; %s", file, many(e.Events, "event"), byteText(e.Bytes), readers)
+}
+
+// several names people, and how many others there are.
+func several(list []local.Person, others int) string {
+	var names []string
+	for _, p := range list {
+		names = append(names, tagged(p))
+	}
+	if others > 0 {
+		names = append(names, fmt.Sprintf("%d more", others))
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
 // many counts things.
@@ -164,7 +200,7 @@ func (a *app) runImport(ctx context.Context, file string) error {
 			return &nextError{*fault, "the same with a file that p2pchat export wrote"}
 		}
 		if err != nil {
-			return importError(name, err)
+			return importError(ctx, c, name, err)
 		}
 		g, err := c.Group(ctx, done.Group)
 		if err != nil {
@@ -196,17 +232,31 @@ func (f *faultyReader) Read(p []byte) (int, error) {
 }
 
 // importError says what to do about a file that cannot be read at all.
-func importError(file string, err error) error {
+func importError(ctx context.Context, c *local.Client, file string, err error) error {
 	err = fmt.Errorf("%s: %w", file, err)
 	switch {
 	case errors.Is(err, node.ErrNotForYou):
-		return &nextError{err, "p2pchat export GROUP FILE of yours, for who made this one: then theirs can be for you; who is in no group yet joins: p2pchat join LINK --request-out FILE"}
+		return &nextError{err, sendBack(ctx, c)}
 	case errors.Is(err, node.ErrBadFile):
 		return &nextError{err, "the same with a file that p2pchat export wrote, copied whole"}
 	case errors.Is(err, local.ErrInterrupted):
 		return &nextError{err, "the same again: what is here already does no harm"}
 	}
 	return err
+}
+
+// sendBack says how somebody comes to open the files of others: who joined by files has
+// to send one first, since the keys that are in it are what theirs are sealed to.
+func sendBack(ctx context.Context, c *local.Client) string {
+	groups, err := c.Groups(ctx)
+	if err == nil && len(groups) == 0 {
+		return "p2pchat join LINK --request-out FILE, to join the group first"
+	}
+	name := "GROUP"
+	if len(groups) == 1 {
+		name = typed(ctx, c, groups[0])
+	}
+	return "p2pchat export " + name + " FILE, if you are in the group, and have who wrote this one import it: the next that they write opens here"
 }
 
 func importText(done local.Import) string {

@@ -20,6 +20,10 @@ type Export struct {
 	Events int     `json:"events"`
 	Bytes  int64   `json:"bytes"`
 	For    *Person `json:"for,omitempty"` // who alone can open it
+	// CannotOpen are members who cannot, as far as is known, until they send a file back.
+	// Of a crowd it names some, and Others is how many more there are.
+	CannotOpen []Person `json:"cannot_open,omitempty"`
+	Others     int      `json:"cannot_open_others,omitempty"`
 }
 
 // Import is what became of a bundle.
@@ -70,6 +74,10 @@ func (s *server) bundles(mux *http.ServeMux) {
 // exportTrailer is the header behind a bundle that says what was written, escaped JSON.
 const exportTrailer = "P2pchat-Export"
 
+// mostShut is how many people it names: net/http reads no trailer of more than 4 KiB, and
+// somebody whose name is made of what has to be escaped twice takes 1.1 of them.
+const mostShut = 3
+
 func (s *server) getExport(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := s.waiting(r.Context())
 	defer cancel()
@@ -95,6 +103,10 @@ func (s *server) getExport(w http.ResponseWriter, r *http.Request) {
 			p := newPerson(res.For)
 			done.For = &p
 		}
+		for _, who := range res.CannotOpen[:min(len(res.CannotOpen), mostShut)] {
+			done.CannotOpen = append(done.CannotOpen, newPerson(who))
+		}
+		done.Others = len(res.CannotOpen) - len(done.CannotOpen)
 		b, _ := json.Marshal(done)
 		w.Header().Set(exportTrailer, url.QueryEscape(string(b)))
 	case out.begun:
