@@ -229,6 +229,7 @@ func (s *Store) finish(w *written) {
 		w.timer.Stop()
 	}
 	err := s.sync(w.writes)
+	s.wrote(w.writes, err)
 	s.settle(w.live, w.touched, w.marks, err)
 	*w = written{}
 }
@@ -269,6 +270,7 @@ func (s *Store) commit(items []*item, w *written) {
 	n, err := s.put(writes...)
 	if err != nil {
 		s.finish(w)
+		s.wrote(n, err) // after what was written before
 		s.settle(live, touched, marks, err)
 		return
 	}
@@ -324,10 +326,11 @@ func (s *Store) settle(live []*item, touched map[*Room]bool, marks []*checkpoint
 // that was begun is finished, whoever still waits for it.
 func (s *Store) write(lists ...[]write) error {
 	n, err := s.put(lists...)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.sync(n)
 	}
-	return s.sync(n)
+	s.wrote(n, err)
+	return err
 }
 
 // put writes changes in one batch, and returns how many.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -42,8 +43,9 @@ type Store struct {
 	opening sync.Mutex // held while a room is opened, so that each is opened once
 	rooms   map[protocol.ID]*Room
 
-	queue queue
-	done  chan struct{} // closed when the committer has ended
+	queue   queue
+	done    chan struct{} // closed when the committer has ended
+	failing atomic.Pointer[error]
 }
 
 // Option changes how a store works.
@@ -132,6 +134,25 @@ func (s *Store) Close() error {
 	s.queue.close()
 	<-s.done
 	return nil
+}
+
+// Failing says why the last write failed, and returns nil where it did not: whether what
+// comes can be stored, as far as is known without trying.
+func (s *Store) Failing() error {
+	if err := s.failing.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// wrote notes what became of some writes. None at all succeed on a full disk, too.
+func (s *Store) wrote(count int, err error) {
+	switch {
+	case err != nil:
+		s.failing.Store(&err)
+	case count > 0:
+		s.failing.Store(nil)
+	}
 }
 
 // begin admits a call; end lets Close go on. They do not nest.

@@ -494,11 +494,20 @@ func fullDisk(t *testing.T, seed uint64) {
 		if err := s.Put(ctx, "a", "b", nil); !errors.Is(err, storage.ErrNotStored) || !errors.Is(err, syscall.ENOSPC) {
 			t.Fatalf("put: %v", err)
 		}
+		if err := r.Append(nil).Wait(ctx); err != nil && !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("append of nothing: %v", err)
+		}
+		if err := s.Failing(); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("on a full disk the store says %v", err)
+		}
 		set(false)
 		h.resume(r)
 		v := h.writer[0].at(2000)
 		h.tried[v.ID()], h.acked[v.ID()] = v, true
 		put(t, r, v)
+		if err := s.Failing(); err != nil {
+			t.Fatalf("with space again the store says %v", err)
+		}
 		h.check(t, r)
 	}
 }
