@@ -326,7 +326,7 @@ func (d *discovery) awayPeers() []Peer {
 
 // Status says how the node is doing.
 func (n *Node) Status() Status {
-	s := Status{PeerID: n.host.ID().String(), MDNS: n.disc.mdnsState(), DHT: n.disc.dhtState()}
+	s := Status{PeerID: n.host.ID().String(), MDNS: n.disc.mdnsState(), DHT: n.disc.dhtState(), Failing: n.store.Failing()}
 	for _, a := range n.disc.own() {
 		s.Listen = append(s.Listen, a.String())
 	}
@@ -371,6 +371,9 @@ func (n *Node) WaitSync(ctx context.Context, group protocol.ID) error {
 	r, err := n.room(group)
 	if err != nil {
 		return err
+	}
+	if n.store.Failing() != nil {
+		n.peers.disagree(group) // what they have said since may have come, and not been stored
 	}
 	for {
 		behind := 0

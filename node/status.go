@@ -19,7 +19,7 @@ func (n *Node) GroupStatus(group protocol.ID) (GroupStatus, error) {
 }
 
 func (n *Node) groupStatus(r *room) GroupStatus {
-	g := GroupStatus{Group: n.describe(r), Events: r.log.Count(), Kept: r.kept(), Contacts: n.contactsOf(r)}
+	g := GroupStatus{Group: n.describe(r), Events: r.log.Count(), Kept: r.kept(), Contacts: n.contactsOf(r), Failing: n.store.Failing()}
 	g.Doubts, _ = n.Doubts(r.group)
 	forks, err := r.log.Forks(n.ctx)
 	if err != nil {

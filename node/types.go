@@ -105,6 +105,9 @@ type Status struct {
 	DHT    string   // "off", "connecting", or "on (N peers, server|client)"
 	Peers  int      // connected and authenticated
 	Groups []GroupStatus
+	// Failing is why the last write to the datastore failed, such as a full disk: what
+	// comes is not stored while that is so. It is nil once something was written again.
+	Failing error
 }
 
 // GroupStatus says how complete a group is here. Nobody knows of what is with those alone
@@ -121,6 +124,7 @@ type GroupStatus struct {
 	Doubts   []Member  // who is not, or not any more, the person that was verified
 	Kept     Kept      // how much of its messages is kept here
 	LastSync time.Time // when nothing was missing here that a member had; zero if never
+	Failing  error     // as in Status: what came since LastSync may not be stored
 }
 
 // Complete says whether all is here that was known of at LastSync.

@@ -165,11 +165,20 @@ func TestANodeOnAFullDisk(t *testing.T) {
 	if got := ana.texts(club); !slices.Equal(got, before) {
 		t.Errorf("on a full disk Ana reads %q, not %q", got, before)
 	}
+	if g, err := ana.GroupStatus(club); err != nil || !errors.Is(g.Failing, ErrDiskFull) || !errors.Is(ana.Status().Failing, ErrDiskFull) {
+		t.Errorf("on a full disk Ana's status says %v, %v; %v", ana.Status().Failing, g.Failing, err)
+	}
+	if err := Space(home); !errors.Is(err, ErrDiskFull) {
+		t.Errorf("on a full disk there is space: %v", err)
+	}
 
 	d.empty()
 	res, err = ana.Import(ctx, bytes.NewReader(file.Bytes()))
 	if err != nil || !res.Whole() {
 		t.Errorf("import with space again: %+v, %v", res, err)
+	}
+	if err := errors.Join(ana.Status().Failing, Space(home)); err != nil {
+		t.Errorf("with space again Ana's status says %v", err)
 	}
 	ana.say(club, "and on")
 	if _, err := ana.Expel(ctx, club, "Cleo", node.ExpelOptions{}); err != nil {

@@ -40,6 +40,16 @@ func checkFree(dir string, free func(string) (uint64, error)) error {
 	return nil
 }
 
+// Space says whether the disk has room for the profile's store to be written:
+// ErrDiskFull where it has not.
+func Space(home string) error {
+	dir := filepath.Join(home, storeDir)
+	if err := checkFree(dir, freeSpace); err != nil {
+		return &StoreError{Dir: dir, Err: err}
+	}
+	return nil
+}
+
 // writable says why nothing may be written now.
 func (s *Store) writable() error {
 	if err := checkFree(s.dir, s.free); err != nil {

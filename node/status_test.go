@@ -1,0 +1,50 @@
+package node_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/p2pchat/p2pchat/node"
+	"github.com/p2pchat/p2pchat/storage"
+)
+
+// Ana's disk is full, so that what Bo says is not stored: her status says so until
+// something is.
+func TestStatusSaysWhyNothingIsStored(t *testing.T) {
+	disk := &fullDisk{Batching: storage.NewMemory()}
+	ana, bo := start(t, "Ana", func(cfg *node.Config) { cfg.Datastore = disk }), start(t, "Bo")
+	club := ana.create("club")
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	failing := func() error {
+		s, err := ana.GroupStatus(club)
+		if err != nil || errors.Is(s.Failing, errFull) != errors.Is(ana.Status().Failing, errFull) {
+			t.Errorf("of the group it says %v, else %v; %v", s.Failing, ana.Status().Failing, err)
+		}
+		return s.Failing
+	}
+	ana.send(club, "one")
+	bo.await(club, 1)
+	if err := failing(); err != nil {
+		t.Errorf("with space it says %v", err)
+	}
+	disk.full.Store(true)
+	bo.send(club, "two")
+	eventually(t, "Ana says that her disk is full", func() bool { return errors.Is(ana.Status().Failing, errFull) })
+	soon, cancel := context.WithTimeout(ctx(t), 300*time.Millisecond)
+	defer cancel()
+	if err := ana.WaitSync(soon, club); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("on a full disk Ana is in step: %v", err)
+	}
+	disk.full.Store(false)
+	if err := ana.WaitSync(ctx(t), club); err != nil || !slices.Contains(ana.texts(club), "two") {
+		t.Errorf("with space again Ana reads %q: %v", ana.texts(club), err)
+	}
+	ana.send(club, "three")
+	if err := failing(); err != nil {
+		t.Errorf("with space again it says %v", err)
+	}
+	together(t, club, 3, ana, bo)
+}
