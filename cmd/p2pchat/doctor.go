@@ -141,11 +141,26 @@ func (a *app) checkStore(ctx context.Context) []finding {
 	if err = errors.Join(err, c.Close()); err != nil {
 		return []finding{failing("lock", fmt.Errorf("%w, which does not answer: %w", held, err))}
 	}
-	list := []finding{fine("lock", "held by `p2pchat %s` (pid %d), which answers", held.Verb, held.PID), fine("store", "it is in use")}
+	list := []finding{fine("lock", "held by `p2pchat %s` (pid %d), which answers", held.Verb, held.PID), a.checkUse(s)}
 	for _, g := range s.Groups {
 		for _, p := range g.Forks {
 			list = append(list, warn("forks", "p2pchat device list "+hint(g.Name), "a device of %s signed two events for one place in %s: a copy of it runs somewhere", p.Name, g.Name))
 		}
 	}
 	return list
+}
+
+// checkUse says whether a store that is in use can be written to. The disk is looked at
+// itself: the holder knows how its last write ended, and that may be a while ago.
+func (a *app) checkUse(s local.Status) finding {
+	err := profile.Space(a.home)
+	switch {
+	case err != nil:
+		return failing("store", err)
+	case s.Failing == nil:
+		return fine("store", "it is in use")
+	case errors.Is(s.Failing, profile.ErrDiskFull):
+		return warn("store", "p2pchat sync", "the disk was full at the last write, and has room now; what came meanwhile comes again")
+	}
+	return failing("store", s.Failing)
 }

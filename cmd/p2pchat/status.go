@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
 	"github.com/p2pchat/p2pchat/protocol"
 )
 
@@ -56,6 +58,9 @@ func statusText(s local.Status, self bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "peer    %s\nheld by %s\nlisten  %s\nmdns    %s\ndht     %s\npeers   %d",
 		s.PeerID, holder, strings.Join(s.Listen, "\n        "), s.MDNS, s.DHT, s.Peers)
+	if s.Failing != nil {
+		fmt.Fprintf(&b, "\nstore   %s", failingText(s.Failing))
+	}
 	for _, g := range s.Groups {
 		b.WriteString("\n" + groupText(g, s.Holder))
 	}
@@ -91,6 +96,20 @@ func groupText(g local.GroupStatus, h local.Holder) string {
 		fmt.Fprint(&b, "\n  this is another device of yours than it was: the profile was copied, or its store put back; see p2pchat device list")
 	}
 	return b.String()
+}
+
+// failingText says why nothing that comes is stored, and the way out. It may be that
+// nothing was written since there is room again.
+func failingText(err error) string {
+	return cleanText(fmt.Sprintf("the last write failed: %v; next: %s", err, repair(err)))
+}
+
+// repair is what to type where writes to the store fail.
+func repair(err error) string {
+	if errors.Is(err, profile.ErrDiskFull) {
+		return "df -h, free some space; p2pchat doctor says whether it is enough, p2pchat sync fetches what came meanwhile"
+	}
+	return "p2pchat doctor"
 }
 
 // outside says why nothing new of a group comes any more.
@@ -140,6 +159,9 @@ func (a *app) statusOf(ctx context.Context, c *local.Client, g local.Group) erro
 		return err
 	}
 	text := groupText(s, h)
+	if s.Failing != nil {
+		text += "\n  " + failingText(s.Failing)
+	}
 	for _, p := range s.Contacts {
 		text += "\n  " + tagged(p.Person) + ": " + contactText(p, h)
 	}

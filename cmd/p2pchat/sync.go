@@ -98,10 +98,19 @@ func (a *app) syncAll(ctx context.Context, c *local.Client, groups []local.Group
 			behind++
 		}
 	}
-	if behind > 0 {
-		return &nextError{fmt.Errorf("%w: %s", errNotInStep, many(behind, "group")), "p2pchat peers, to see who is connected"}
+	if behind == 0 {
+		return nil
 	}
-	return nil
+	return notInStep(ctx, c, behind)
+}
+
+// notInStep says why groups did not come in step, where this device is to blame.
+func notInStep(ctx context.Context, c *local.Client, groups int) error {
+	err := fmt.Errorf("%w: %s", errNotInStep, many(groups, "group"))
+	if s, e := c.Status(ctx); e == nil && s.Failing != nil {
+		return &nextError{fmt.Errorf("%w: %w", err, s.Failing), repair(s.Failing)}
+	}
+	return &nextError{err, "p2pchat peers, to see who is connected"}
 }
 
 func stepText(s inStep, g local.Group) string {

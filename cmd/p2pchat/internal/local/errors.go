@@ -75,6 +75,9 @@ type apiError struct {
 }
 
 func toAPI(err error) *apiError {
+	if err == nil {
+		return nil
+	}
 	for _, c := range codes() {
 		if errors.Is(err, c.err) {
 			return &apiError{Code: c.code, Message: err.Error()}

@@ -175,6 +175,8 @@ type Status struct {
 	Peers  int           `json:"peers"`
 	Holder Holder        `json:"holder"`
 	Groups []GroupStatus `json:"groups"`
+	// Failing is why the last write to the store failed; none once one succeeded again.
+	Failing *apiError `json:"failing,omitempty"`
 }
 
 // GroupStatus says how complete a group is here.
@@ -190,8 +192,9 @@ type GroupStatus struct {
 	// Complete says that nothing was missing at last_sync of what any member had who had
 	// been met until then.
 	Complete bool      `json:"complete"`
-	Missing  []Missing `json:"missing"`  // of whom, if anything is known to be
-	Contacts []Contact `json:"contacts"` // the other members
+	Missing  []Missing `json:"missing"`           // of whom, if anything is known to be
+	Contacts []Contact `json:"contacts"`          // the other members
+	Failing  *apiError `json:"failing,omitempty"` // why what comes is not stored, as in Status
 }
 
 // Missing is how many of somebody's messages are not here, at least.
@@ -221,7 +224,7 @@ func known(t time.Time) *time.Time {
 func newStatus(s node.Status, h Holder) Status {
 	out := Status{
 		PeerID: s.PeerID, Listen: list(s.Listen), MDNS: s.MDNS, DHT: s.DHT, Peers: s.Peers,
-		Holder: h, Groups: []GroupStatus{},
+		Holder: h, Groups: []GroupStatus{}, Failing: toAPI(s.Failing),
 	}
 	for _, g := range s.Groups {
 		out.Groups = append(out.Groups, newGroupStatus(g))
@@ -233,6 +236,7 @@ func newGroupStatus(g node.GroupStatus) GroupStatus {
 	out := GroupStatus{
 		Group: newGroup(g.Group), Events: g.Events, Forks: []Person{}, Parked: g.Parked, Renewed: g.Renewed, Kept: Kept{Limit: g.Kept.Limit, Bytes: g.Kept.Bytes},
 		LastSync: known(g.LastSync), Complete: g.Complete(), Missing: []Missing{}, Contacts: []Contact{},
+		Failing: toAPI(g.Failing),
 	}
 	for _, m := range g.Doubts {
 		out.Doubts = append(out.Doubts, newMember(m))

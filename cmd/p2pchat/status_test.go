@@ -1,0 +1,40 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
+)
+
+// Status and doctor say that nothing is stored, as the holder of the profile tells it.
+func TestStatusSaysWhyNothingIsStored(t *testing.T) {
+	for _, c := range []struct{ failing, status, doctor string }{
+		{"null", "", "ok"},
+		{
+			`{"code":"disk-full","message":"not stored: /s: the disk is full: 3 MiB are free, 16 are needed"}`,
+			"\nstore   the last write failed: not stored: /s: the disk is full: 3 MiB are free, 16 are needed; next: df -h, free some space",
+			"warning",
+		},
+		{`{"message":"not stored: broken"}`, "\nstore   the last write failed: not stored: broken; next: p2pchat doctor", "failed"},
+	} {
+		var s local.Status
+		if err := json.Unmarshal([]byte(`{"failing":`+c.failing+`}`), &s); err != nil {
+			t.Fatal(err)
+		}
+		text := statusText(s, true)
+		if !strings.Contains(text, c.status) || strings.Contains(text, "\nstore") != (c.status != "") {
+			t.Errorf("%s: status says %q", c.failing, text)
+		}
+		a := &app{home: t.TempDir()}
+		if err := os.Mkdir(filepath.Join(a.home, "store"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if f := a.checkUse(s); f.State != c.doctor {
+			t.Errorf("%s: doctor says %+v", c.failing, f)
+		}
+	}
+}
