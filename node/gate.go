@@ -131,7 +131,7 @@ func (g *gate) listens(p peer.ID) {
 func subscriptions(topics []string) []byte {
 	var list []byte
 	for _, t := range topics {
-		sub := binary.AppendUvarint([]byte{1<<3 | 0, 1, 2<<3 | 2}, uint64(len(t)))
+		sub := binary.AppendUvarint([]byte{1 << 3, 1, 2<<3 | 2}, uint64(len(t)))
 		sub = append(sub, t...)
 		list = append(binary.AppendUvarint(append(list, 1<<3|2), uint64(len(sub))), sub...)
 	}
