@@ -178,7 +178,7 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) (sha
 		return shared, err
 	}
 	w.by(syncMost)
-	same, err := r.receive(ctx, w, ask.least(open, theirs))
+	same, err := r.receive(ctx, w, ask, ask.least(open, theirs))
 	if err != nil {
 		return shared, err
 	}
@@ -307,7 +307,7 @@ func (ask request) least(mine, theirs protocol.Open) uint64 {
 
 // receive takes in what the other side sends until it is done, and says whether both
 // hold the same of what was asked for.
-func (r *room) receive(ctx context.Context, w *wire, least uint64) (same bool, err error) {
+func (r *room) receive(ctx context.Context, w *wire, ask request, least uint64) (same bool, err error) {
 	work := r.progress("sync", w.peer())
 	work.least.Store(least)
 	defer work.end()
@@ -345,12 +345,28 @@ func (r *room) receive(ctx context.Context, w *wire, least uint64) (same bool, e
 			if err := f.Decode(protocol.FrameDone, &done); err != nil {
 				return false, err
 			}
-			return done.Same, in.drain()
+			if err := in.drain(); err != nil {
+				return false, err
+			}
+			if !done.Same && rounds == 0 { // the other side holds nothing of what was asked for
+				done.Same, err = r.holdsNothing(ctx, ask.since)
+			}
+			return done.Same, err
 		}
 		if err != nil {
 			return false, err
 		}
 	}
+}
+
+// holdsNothing says whether there is no message here from a time on that others are told of.
+func (r *room) holdsNothing(ctx context.Context, since uint64) (nothing bool, err error) {
+	err = r.told(ctx, func(set reconcile.Set) error {
+		first, err := set.Find(reconcile.Item{Time: since})
+		nothing = first == set.Len()
+		return err
+	})
+	return nothing, err
 }
 
 // gotPage notes that the newest messages are here.

@@ -258,6 +258,11 @@ func (c *change) take(ctx context.Context, e Entry) error {
 	}
 	c.ends = append(c.ends, len(c.writes))
 	c.after = append(c.after, after{position{c.last, c.count}, p.chainKey, g.held, g.nearFall(h.Seq), &e})
+	for _, v := range g.again {
+		if err := c.add(ctx, v); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -53,6 +53,8 @@ type growth struct {
 	duplicate bool     // nothing: it is stored already
 	replaces  bool     // a damaged copy, which was counted
 	opens     bool     // its predecessor is not here
+
+	again []protocol.Verified // what was kept behind the damaged copy
 }
 
 // grow finds out what becomes of a chain by an event that does not simply extend it.
@@ -96,7 +98,7 @@ func (c *change) grow(ctx context.Context, e Entry, g *growth) error {
 }
 
 // clear deletes the damaged copies that an event replaces: nobody reads them any more. What
-// is kept behind one gets its link back.
+// is kept behind one can be read again.
 func (c *change) clear(ctx context.Context, e Entry, g *growth) error {
 	if g.free(e.Event.Header().Seq) {
 		return nil
@@ -117,7 +119,7 @@ func (c *change) clear(ctx context.Context, e Entry, g *growth) error {
 		case !damaged && !errors.Is(err, ErrNotFound):
 			return err
 		}
-		if err := c.detach(ctx, cursor, e.Event.ID()); err != nil {
+		if err := c.detach(ctx, cursor, e.Event.ID(), g); err != nil {
 			return err
 		}
 		if damaged {
@@ -128,19 +130,27 @@ func (c *change) clear(ctx context.Context, e Entry, g *growth) error {
 	return nil
 }
 
-// detach gives what is kept behind an entry its link back: that is about to go.
-func (c *change) detach(ctx context.Context, cursor uint64, id protocol.ID) error {
+// detach finds what is kept behind an entry that was damaged. It is stored once more, as if it
+// had come again: who reads on from a cursor may have gone over it. A replay gives no
+// cursors, and puts its link back in place.
+func (c *change) detach(ctx context.Context, cursor uint64, id protocol.ID, g *growth) error {
 	for at := cursor + 1; at%bucketSize > 0; at++ {
 		key := c.room.keys.log(at)
 		b, err := c.get(ctx, key)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		c.room.damage.heal(at) // or it is found again
-		if prev, ok := behindWhat(at, b); ok && prev == cursor {
-			if wire, ok := linked(b, id); ok {
-				c.put(key, wire)
-			}
+		prev, ok := behindWhat(at, b)
+		if !ok || prev != cursor {
+			continue
+		}
+		wire, ok := linked(b, id)
+		switch v, err := protocol.Stored(c.room.group, wire); {
+		case !ok || err != nil:
+		case c.replay:
+			c.put(key, wire)
+		default:
+			g.again = append(g.again, v)
 		}
 	}
 	return nil
