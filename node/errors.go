@@ -28,6 +28,9 @@ var (
 	// ErrNotForYou says that nothing in this profile opens a bundle: which of its cases it
 	// is, the file does not show.
 	ErrNotForYou = errors.New("it is of a group that you are not in, for somebody else, from after you were out, or by who has had no file of yours yet; nothing here opens it")
+	// ErrUnsettled says that somebody has let this node in, and what makes it a member has
+	// not come yet, or could not be stored. It comes when a member is met.
+	ErrUnsettled = errors.New("let in, and what the group has said is not here yet")
 	// ErrNoAdmitter says that nobody who may admit was reached in time.
 	ErrNoAdmitter = errors.New("nobody who may admit was reachable")
 	// ErrRefused says that somebody who may admit said no.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/protocol/reconcile"
 )
@@ -73,6 +75,19 @@ func (n *Node) Contacts(group protocol.ID) int {
 func (n *Node) SaveContacts(ctx context.Context, group protocol.ID) {
 	r, _ := n.room(group)
 	r.saveContacts(ctx, n.now(), 0)
+}
+
+// Ahead notes whether a peer holds messages that are not here.
+func (n *Node) Ahead(group protocol.ID, p peer.ID, is bool) {
+	r, _ := n.room(group)
+	n.ahead(r, p, is)
+}
+
+// Compared notes that a peer holds nothing that is not here.
+func (n *Node) Compared(group protocol.ID, p peer.ID) {
+	r, _ := n.room(group)
+	r.compared(p, nil)
+	r.caughtUp(p)
 }
 
 // Budget returns how many messages of a device gossip may bring now; below 0 is as many

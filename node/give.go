@@ -157,8 +157,8 @@ func (g *giver) give(d reconcile.Difference) error {
 	if len(d.Except) > 0 {
 		return g.giveSome(d)
 	}
-	for from, to := d.From, d.To; g.ctx.Err() == nil; {
-		page, err := g.r.log.Between(g.ctx, from, to, givenPage, !g.oldest)
+	for from, to, size := d.From, d.To, firstPage; g.ctx.Err() == nil; size = min(2*size, givenPage) {
+		page, err := g.r.log.Between(g.ctx, from, to, size, !g.oldest)
 		if err := g.r.readable(err); err != nil || len(page) == 0 {
 			return err
 		}

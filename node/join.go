@@ -217,11 +217,15 @@ func (j *joining) try(ctx context.Context, p peer.ID) (group protocol.ID, done b
 		}
 		failures, lost := r.log.Failures()
 		if failures > 0 { // a full disk: nobody else can help
-			return r.group, true, fmt.Errorf("joined, and the history is not here yet: %w", lost)
+			return r.group, true, fmt.Errorf("%w: %w", ErrUnsettled, lost)
+		}
+		if r.isMember(r.me.Dev()) && errors.Is(err, ErrUnsettled) {
+			err = nil // the history takes its time
 		}
 		if err == nil || ctx.Err() != nil || r.isMember(r.me.Dev()) {
 			return r.group, true, err
 		}
+		j.last = err
 	}
 	j.n.log.Debug("join", "peer", p, "err", err)
 	switch {
@@ -243,6 +247,9 @@ func (j *joining) gaveUp(why error) error {
 		return fmt.Errorf("join: %w: they have the request; try again with the same link later: %w", ErrApproval, why)
 	case errors.Is(j.last, ErrElsewhere):
 		return fmt.Errorf("join: %w, and nobody else was reachable: %w", ErrElsewhere, why)
+	}
+	if errors.Is(j.last, ErrUnsettled) {
+		return fmt.Errorf("join: %w", j.last)
 	}
 	return errors.Join(fmt.Errorf("join: %w: %w", ErrNoAdmitter, why), j.last)
 }
@@ -392,18 +399,23 @@ func (r *room) addSecrets(ctx context.Context, w protocol.Welcome) error {
 	return r.saveMeta(ctx)
 }
 
+// greetAll greets who is connected, but for one, once more: this node is in one group more.
+func (n *Node) greetAll(but peer.ID) {
+	for _, p := range n.peers.all() {
+		if p != but {
+			n.spawn(func(ctx context.Context) { n.greet(ctx, p) })
+		}
+	}
+}
+
 // settleIn greets the peers again, now as a member, and waits for the newest of the
 // history.
 func (n *Node) settleIn(ctx context.Context, r *room, admitter peer.ID) error {
 	ctx, cancel := context.WithTimeout(ctx, settleMost)
 	defer cancel()
-	for _, p := range n.peers.all() {
-		if p != admitter {
-			n.spawn(func(ctx context.Context) { n.greet(ctx, p) })
-		}
-	}
+	n.greetAll(admitter)
 	if err := n.hello(ctx, admitter); err != nil {
-		return fmt.Errorf("joined, and the history is not here yet: %w", err)
+		return fmt.Errorf("%w: %w", ErrUnsettled, err)
 	}
 	for {
 		changed := n.peers.changes()
@@ -420,7 +432,7 @@ func (n *Node) settleIn(ctx context.Context, r *room, admitter peer.ID) error {
 		case <-n.ctx.Done():
 			return ErrClosed
 		case <-ctx.Done():
-			return fmt.Errorf("joined, and the history is not here yet: %w", ctx.Err())
+			return fmt.Errorf("%w: %w", ErrUnsettled, ctx.Err())
 		}
 	}
 }

@@ -223,6 +223,7 @@ func (n *Node) JoinByFile(ctx context.Context, data []byte) (protocol.ID, error)
 	if err := r.unpack(ctx, b); err != nil {
 		return protocol.ID{}, fmt.Errorf("join: the welcome is good, and not all of it is stored: %w; read it again", err)
 	}
+	n.greetAll("") // who is connected does not know yet that this node is in the group
 	own.Box = protocol.Secret{}
 	return f.Group, n.putFile(ctx, f.Request, own)
 }

@@ -274,3 +274,25 @@ func TestWhoMayHaveNoKeysStartsNoEpoch(t *testing.T) {
 		t.Errorf("%d epochs for a newcomer who may have none", len(after)-len(before))
 	}
 }
+
+// Who joins by a file is met by those to whom the connection is open already, as members
+// of another group.
+func TestWhoJoinsByFileIsMetByWhoIsConnected(t *testing.T) {
+	ana, bo, cleo := start(t, "Ana"), start(t, "Bo"), start(t, "Cleo")
+	other, club := ana.create("Chess"), ana.create("Hiking club")
+	for _, p := range []*person{bo, cleo} {
+		p.join(ana.invite(other, node.InviteOptions{}))
+	}
+	bo.reach(cleo)
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	request := cleo.asksByFile(ana.invite(club, node.InviteOptions{}), "")
+	if _, err := cleo.JoinByFile(ctx(t), ana.answers(request, false)); err != nil {
+		t.Fatal(err)
+	}
+	ana.send(club, "to all")
+	bo.await(club, 1)
+	cleo.await(club, 1)
+	cleo.send(club, "and back")
+	bo.await(club, 2)
+	ana.await(club, 2)
+}

@@ -202,15 +202,22 @@ func (r *room) expire() {
 // agreed records that a peer held exactly the same at a digest, of what was here up to a
 // cursor at least.
 func (n *Node) agreed(r *room, p peer.ID, digest [32]byte, what span) {
-	n.peers.with(p, func(s *peerState) { s.equal[r.group] = digest })
+	n.peers.with(p, func(s *peerState) {
+		s.equal[r.group] = digest
+		delete(s.ahead, r.group)
+	})
 	r.compared(p, &what)
 	r.caughtUp(p)
 }
 
 // caughtUp records that nothing is missing that a peer had just now, if that is a member:
-// who only knows the group's secret is compared with, and says nothing about it.
+// who only knows the group's secret is compared with, and says nothing about it. It waits
+// for other members who are known to hold more.
 func (r *room) caughtUp(p peer.ID) {
 	if _, ok := r.memberAt(p); !ok {
+		return
+	}
+	if r.n.someAhead(r) {
 		return
 	}
 	r.mu.Lock()

@@ -92,8 +92,10 @@ const (
 	// some screens.
 	newestPage = 4096
 	// givenPage is how many messages are sent in ascending order at a stretch: each leaves
-	// one hole in each chain until the next one comes.
+	// one hole in each chain until the next one comes. The first is firstPage, and each is twice
+	// as long as the one before: on a slow link a screen comes in a second or two.
 	givenPage = 1024
+	firstPage = 128
 	// inflowBytes is how much is verified together, some 600 packed messages: in batches
 	// the check of a signature costs a fourth.
 	inflowBytes = 256 << 10

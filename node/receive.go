@@ -31,6 +31,7 @@ type inflow struct {
 
 	commits []*storage.Commit // on their way, the oldest first; of who lets in
 	idle    int               // events and records since the last that was news
+	got     int               // messages that were stored
 }
 
 // batch is some frames of events or of records that are verified together.
@@ -212,6 +213,11 @@ func (in *inflow) letIn(b *batch) error {
 		in.r.n.wantSync(in.r, from, 0)
 	}
 	in.r.fetched.Add(uint64(max(got.stored, 0)))
+	if len(b.events) > 0 && b.events[0].Header().Chain == protocol.Messages {
+		if in.got += max(got.stored, 0); in.got >= firstPage {
+			in.r.gotPage() // the newest come first
+		}
+	}
 	in.work.add(len(b.events), b.bytes)
 	if err := in.count(b, got.stored > 0); err != nil {
 		return err

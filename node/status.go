@@ -25,7 +25,7 @@ func (n *Node) groupStatus(r *room) GroupStatus {
 	if err != nil {
 		n.log.Warn("forks", "err", err)
 	}
-	gaps := r.log.Gaps()
+	gaps, ahead := r.log.Gaps(), n.someAhead(r)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, f := range forks {
@@ -38,7 +38,7 @@ func (n *Node) groupStatus(r *room) GroupStatus {
 	}
 	g.Parked, g.Renewed, g.LastSync = r.parked.len(), !r.meta.Device.IsZero(), r.synced
 	for _, c := range g.Contacts {
-		if c.Compared.After(g.LastSync) { // before this program was started
+		if c.Compared.After(g.LastSync) && !ahead { // before this program was started
 			g.LastSync = c.Compared
 		}
 	}

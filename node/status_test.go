@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/storage"
 )
@@ -47,4 +49,43 @@ func TestStatusSaysWhyNothingIsStored(t *testing.T) {
 		t.Errorf("with space again it says %v", err)
 	}
 	together(t, club, 3, ana, bo)
+}
+
+// Whoever is compared with somebody who holds little, while others have more, is not
+// complete.
+func TestCompleteIsNotBeforeAllThatIsKnownOf(t *testing.T) {
+	ana := start(t, "Ana")
+	club := ana.create("club")
+	bo, cleo := start(t, "Bo"), start(t, "Cleo")
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	cleo.join(ana.invite(club, node.InviteOptions{}))
+	ana.send(club, "all here")
+	bo.await(club, 1)
+	cleo.await(club, 1)
+	peerOf := func(p *person) peer.ID {
+		id, err := peer.Decode(p.Status().PeerID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	synced := func() time.Time {
+		s, err := bo.GroupStatus(club)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.LastSync
+	}
+	eventually(t, "Bo is complete", func() bool { return !synced().IsZero() })
+	bo.Ahead(club, peerOf(ana), true)
+	before := synced()
+	bo.Compared(club, peerOf(cleo))
+	if !synced().Equal(before) {
+		t.Error("complete, though Ana has more")
+	}
+	bo.Ahead(club, peerOf(ana), false)
+	bo.Compared(club, peerOf(cleo))
+	if !synced().After(before) {
+		t.Error("not complete, though nobody has more")
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -153,6 +154,9 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) (sha
 		return false, err
 	}
 	n.introduced(theirs.Addrs)
+	if theirs.Count > open.Count {
+		n.ahead(r, w.peer(), true)
+	}
 	if theirs.Digest() == open.Digest() && !former {
 		n.agreed(r, w.peer(), open.Digest(), span{Before: protocol.MaxHLC, Cursor: cursor})
 		return false, nil
@@ -189,8 +193,11 @@ func (n *Node) pullFrom(ctx context.Context, r *room, w *wire, ask request) (sha
 	if ask.parts == 0 {
 		n.pulled(r, w.peer(), digests{open.Digest(), theirs.Digest()})
 	}
-	r.compared(w.peer(), nil)
-	r.caughtUp(w.peer()) // with all that the other side had when it was asked
+	if ask.parts == 0 { // all that the other side had when it was asked, as far as is asked for
+		n.ahead(r, w.peer(), false)
+		r.compared(w.peer(), nil)
+		r.caughtUp(w.peer())
+	}
 	return shared, nil
 }
 
@@ -213,6 +220,21 @@ func (r *room) awaitTurn(ctx context.Context) (end func(), err error) {
 		return nil, errNotYet
 	}
 	return func() {}, nil
+}
+
+// someAhead says whether a connected member is known to hold messages that are not here.
+func (n *Node) someAhead(r *room) bool {
+	return slices.ContainsFunc(n.members(r), func(p peer.ID) (ahead bool) {
+		n.peers.with(p, func(s *peerState) { ahead = s.ahead[r.group] })
+		return ahead
+	})
+}
+
+// ahead remembers whether a peer is known to hold messages that are not here.
+func (n *Node) ahead(r *room, p peer.ID, is bool) {
+	n.peers.with(p, func(s *peerState) {
+		s.ahead[r.group] = is
+	})
 }
 
 // pulled remembers what two sides held when one has taken all that it could of the other.

@@ -35,21 +35,25 @@ func TestBacklog(t *testing.T) {
 		}
 		add("monday", 100*time.Hour)
 		add("now", 0)
-		add("a moment ago", 50*time.Second)
-		want("monday", "now", "a moment ago")
-		for range 9000 {
-			add("in the week", 50*time.Hour)
-			time.Sleep(100 * time.Microsecond)
+		want("monday", "now")
+		for n := range 9000 { // pages, the newest first
+			add("in the week", 50*time.Hour-time.Duration(n%1024)*time.Second)
+			time.Sleep(time.Millisecond)
 		}
 		add("just now", -time.Second)
 		want("just now")
 		time.Sleep(2 * backlogPause)
 		want("9000 older")
-		add("from the train", 20*time.Minute)
+		b.stands(local.Message{Text: "typed here", Time: now.Add(time.Minute)})
 		add("too", 19*time.Minute)
+		add("from the train", 20*time.Minute)
+		add("at the same moment", -59*time.Second)
 		want()
-		time.Sleep(2 * backlogPause)
-		want("from the train", "too")
+		for range 10 { // people go on talking
+			time.Sleep(backlogWait / 5)
+			add("and on", -2*time.Minute)
+		}
+		want("and on", "and on", "and on", "and on", "from the train", "too", "at the same moment", "and on", "and on", "and on", "and on", "and on", "and on")
 		add("last", time.Hour)
 		b.end()
 		want("last")

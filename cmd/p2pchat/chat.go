@@ -127,13 +127,13 @@ func (ch *chat) run(ctx context.Context, cursor uint64) error {
 
 // follow prints lines as they arrive; for a person, what is on the screen stays there.
 func (ch *chat) follow(ctx context.Context, cursor uint64) error {
-	show := ch.lines.print
+	show, stands := ch.lines.print, func(local.Message) {}
 	if isTerminal(ch.a.stdout) && !ch.a.json {
 		b := &backlog{print: ch.lines.print, newest: ch.newest, tell: func(older int) {
 			ch.a.note("— %s came that are older; p2pchat log %s shows them", count(older, "message", "messages"), typed(ctx, ch.c, ch.group))
 		}}
 		defer b.end()
-		show = b.add
+		show, stands = b.add, b.stands
 	}
 	for m, err := range ch.c.Follow(ctx, ch.group.ID, cursor) {
 		if err != nil {
@@ -142,10 +142,10 @@ func (ch *chat) follow(ctx context.Context, cursor uint64) error {
 		ch.mu.Lock()
 		own := ch.sent[m.ID]
 		ch.mu.Unlock()
-		if !own || !ch.echo {
-			if err := show(m); err != nil {
-				return err
-			}
+		if own && ch.echo {
+			stands(m)
+		} else if err := show(m); err != nil {
+			return err
 		}
 		if m.System() { // somebody may have come
 			ch.a.warnDoubts(ctx, ch.c, ch.group, ch.doubted)

@@ -168,6 +168,8 @@ func joinError(err error, wait span) error {
 		return fmt.Errorf("%w; they have your request", node.ErrApproval)
 	case errors.Is(err, node.ErrElsewhere):
 		return fmt.Errorf("%w, and nobody else was reachable within %v", node.ErrElsewhere, &wait)
+	case errors.Is(err, node.ErrUnsettled):
+		return &nextError{err, "p2pchat daemon, which goes on with it"}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, node.ErrNoAdmitter):
 		return fmt.Errorf("%w within %v", node.ErrNoAdmitter, &wait)
 	}

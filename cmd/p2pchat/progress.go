@@ -16,7 +16,27 @@ func (a *app) showProgress(ctx context.Context, c *local.Client, group string) (
 	if !a.json {
 		return a.showLine(ctx, c, group)
 	}
-	return watchProgress(ctx, c, group, func(p local.Progress) { _ = a.printJSON(p) }) // whoever stopped reading hears of the result
+	n := make(toldOf)
+	return watchProgress(ctx, c, group, func(p local.Progress) {
+		if n.is(p) {
+			_ = a.printJSON(p) // whoever stopped reading hears of the result
+		}
+	})
+}
+
+// toldOf is what was told of each work: a comparison in which nothing comes, and a transfer
+// that stands still, are none.
+type toldOf map[string]uint64
+
+// is says whether there is anything new in how far a work is.
+func (n toldOf) is(p local.Progress) bool {
+	key := p.What + p.Group + p.Peer
+	told := n[key]
+	if n[key] = p.Events + p.Bytes + p.Total; p.Done {
+		delete(n, key)
+		return told > 0 || p.Events+p.Bytes > 0
+	}
+	return n[key] != told
 }
 
 // showLine is showProgress for commands whose JSON is one object: a line of a terminal, or

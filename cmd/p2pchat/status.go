@@ -119,6 +119,8 @@ func outside(g local.Group) string {
 		return "this device was revoked: it gets nothing new; if that was not you, somebody has your words: p2pchat device list all"
 	case g.Left:
 		return "you left: nothing new comes"
+	case g.Members == 0:
+		return "who is in it and what was said is not here yet: it comes when a member is online"
 	case g.Role == protocol.NoRank.String():
 		return "you are not a member any more: nothing new comes; p2pchat log says why"
 	}

@@ -46,6 +46,27 @@ func TestProgressText(t *testing.T) {
 	}
 }
 
+func TestProgressIsNews(t *testing.T) {
+	n := make(toldOf)
+	for i, c := range []struct {
+		p    local.Progress
+		want bool
+	}{
+		{local.Progress{What: "sync", Peer: "a"}, false},
+		{local.Progress{What: "sync", Peer: "a", Done: true}, false},
+		{local.Progress{What: "sync", Peer: "a", Total: 100}, true},
+		{local.Progress{What: "sync", Peer: "b"}, false},
+		{local.Progress{What: "sync", Peer: "a", Total: 100}, false},
+		{local.Progress{What: "sync", Peer: "a", Events: 7, Total: 100}, true},
+		{local.Progress{What: "sync", Peer: "a", Events: 100, Total: 100, Done: true}, true},
+		{local.Progress{What: "sync", Peer: "b", Done: true}, false},
+	} {
+		if got := n.is(c.p); got != c.want {
+			t.Errorf("%d: %v", i, got)
+		}
+	}
+}
+
 // What happened to a group reads as a sentence, with why, and whether it counts.
 func TestSystemLines(t *testing.T) {
 	tr := newTranscript(&app{}, []local.Member{{Person: ana}, {Person: bo}})

@@ -42,6 +42,7 @@ func codes() []codeOf {
 		{"no-question", node.ErrNoQuestion},
 		{"elsewhere", node.ErrElsewhere},
 		{"not-allowed", node.ErrNotAllowed},
+		{"unsettled", node.ErrUnsettled},
 		{"no-admitter", node.ErrNoAdmitter},
 		{"banned", node.ErrBanned}, // before what it is a case of
 		{"refused", node.ErrRefused},
