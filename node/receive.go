@@ -213,16 +213,29 @@ func (in *inflow) letIn(b *batch) error {
 		in.r.n.wantSync(in.r, from, 0)
 	}
 	in.r.fetched.Add(uint64(max(got.stored, 0)))
-	if len(b.events) > 0 && b.events[0].Header().Chain == protocol.Messages {
-		if in.got += max(got.stored, 0); in.got >= firstPage {
-			in.r.gotPage() // the newest come first
-		}
+	if err := in.page(b, got); err != nil {
+		return err
 	}
 	in.work.add(len(b.events), b.bytes)
 	if err := in.count(b, got.stored > 0); err != nil {
 		return err
 	}
 	return in.keep(got.commit, inflowBatches)
+}
+
+// page tells once the first page can be read: the newest come first.
+func (in *inflow) page(b *batch, got intake) error {
+	if in.got >= firstPage || len(b.events) == 0 || b.events[0].Header().Chain != protocol.Messages {
+		return nil
+	}
+	if in.got += max(got.stored, 0); in.got < firstPage {
+		return nil
+	}
+	if err := got.commit.Wait(in.ctx); err != nil {
+		return err
+	}
+	in.r.gotPage()
+	return nil
 }
 
 // count refuses what is no news, in whatever frames it comes and even if in empty ones,
