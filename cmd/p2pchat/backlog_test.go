@@ -28,6 +28,7 @@ func TestBacklog(t *testing.T) {
 		}
 		want := func(lines ...string) {
 			t.Helper()
+			synctest.Wait()
 			if !slices.Equal(shown, lines) {
 				t.Fatalf("%q, not %q", shown, lines)
 			}
@@ -50,7 +51,7 @@ func TestBacklog(t *testing.T) {
 		add("at the same moment", -59*time.Second)
 		want()
 		for range 10 { // people go on talking
-			time.Sleep(backlogWait / 5)
+			time.Sleep(backlogWait/5 + time.Millisecond)
 			add("and on", -2*time.Minute)
 		}
 		want("and on", "and on", "and on", "and on", "from the train", "too", "at the same moment", "and on", "and on", "and on", "and on", "and on", "and on")
