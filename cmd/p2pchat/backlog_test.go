@@ -29,6 +29,8 @@ func TestBacklog(t *testing.T) {
 		want := func(lines ...string) {
 			t.Helper()
 			synctest.Wait()
+			b.mu.Lock() // as who prints does
+			defer b.mu.Unlock()
 			if !slices.Equal(shown, lines) {
 				t.Fatalf("%q, not %q", shown, lines)
 			}
