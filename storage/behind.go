@@ -45,12 +45,13 @@ func (f filling) value(e *Entry) ([]byte, filling) {
 	return b, append(f, filled{e.Cursor, e.Event.ID(), f[at].behind + 1})
 }
 
-// behindWhat returns the cursor of what a value is kept behind, if it is.
+// behindWhat returns the cursor of what a value is kept behind, if it is: before it, and in
+// its bucket, whatever became of the value on the disk.
 func behindWhat(cursor uint64, value []byte) (prev uint64, ok bool) {
-	if len(value) == 0 || value[0] >= bucketSize {
+	if len(value) == 0 || value[0] == 0 || uint64(value[0]) > cursor%bucketSize {
 		return 0, false
 	}
-	return cursor - min(cursor, uint64(value[0])), true
+	return cursor - uint64(value[0]), true
 }
 
 // linked returns the bytes of an event whose value is kept behind another.

@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/ipfs/go-datastore/query"
 
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 // Of a message that a failed batch left behind and that was stored again, one copy goes when
@@ -83,5 +85,35 @@ func TestLinksAreLeftOut(t *testing.T) {
 	}
 	if whole != 16+1+2 { // the last of the run is alone in its bucket
 		t.Fatalf("%d are stored with their link", whole)
+	}
+}
+
+// A value of which nothing is left but zeros, or that names what is not before it, is damaged
+// like any.
+func TestValuesBehindNothing(t *testing.T) {
+	ds := memory(t)
+	s := open(t, ds)
+	all := newDevice().run(70, 10)
+	put(t, room(t, s), all...)
+	s.Close()
+	for i, value := range map[int][]byte{4: make([]byte, 400), 9: {0}, 14: {}, 19: {63, 0}, 24: {25}, 29: {2, 255, 255, 255}, 68: {7, 1, 2}} {
+		if err := ds.Put(ctx, datastore.RawKey(logKey(t, ds, all[i])), value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = open(t, ds)
+	r := room(t, s)
+	for _, i := range []int{4, 9, 14, 19, 24, 29, 68} {
+		if _, err := r.Get(ctx, all[i].ID()); !errors.Is(err, storage.ErrDamaged) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	if got, err := r.After(ctx, 0, 100); len(got) < 40 || !errors.Is(err, storage.ErrDamaged) {
+		t.Errorf("%d are left: %v", len(got), err)
+	}
+	put(t, r, all...)
+	found(t, r, all)
+	if got, err := r.After(ctx, 0, 100); len(got) != len(all) || err != nil {
+		t.Errorf("%d once they have come again: %v", len(got), err)
 	}
 }
