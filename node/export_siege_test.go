@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"time"
 
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/protocol/reconcile"
@@ -94,6 +95,16 @@ func (n *Node) Told(group protocol.ID) (tips []protocol.Tip, messages []protocol
 		})
 	})
 	return tips, messages
+}
+
+// Rest says until when what of a chain others are not told of is not found anew.
+func (n *Node) Rest(group protocol.ID, until time.Time) {
+	r, _ := n.room(group)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, u := range r.untold.by {
+		u.due = until
+	}
 }
 
 // Linked returns how many messages that do not count wait for one that does, and

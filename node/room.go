@@ -307,6 +307,7 @@ type digestCache struct {
 	cursor uint64
 	stamp  int
 	damage uint64 // what was damaged
+	untold uint64 // what others are not told of
 	valid  bool
 	open   protocol.Open
 	fresh  bool // records are unchanged
@@ -321,13 +322,14 @@ func (r *room) open() protocol.Open {
 	defer r.mu.Unlock()
 	d, events, damage := &r.digest, r.set.Len(), r.log.Damages()
 	d.open.Group = r.group
-	late := r.untold.late || d.damage != damage || len(r.untold.damaged) > 0
+	late := r.untold.late || d.untold != r.untold.version || d.damage != damage || len(r.untold.damaged) > 0
 	if stamp := r.current().Stamp(); !d.valid || d.cursor != cursor || d.stamp != stamp || d.set != r.set || d.events != events || late {
 		d.open.Control, d.cursor, d.stamp, d.damage, d.valid = protocol.DigestTips(r.tips()), cursor, stamp, damage, true
 		if err := r.sumUp(&d.open); err != nil {
 			r.n.log.Error("what is held cannot be summed up", "err", err)
 			d.valid = false
 		}
+		d.untold = r.untold.version
 	}
 	if !d.fresh || d.set != r.set || d.events != events {
 		d.open.Records = protocol.DigestRecords(r.recordKeys())

@@ -132,3 +132,35 @@ func TestMoreBranchesThanAreTold(t *testing.T) {
 	settled(t, club, ana, bo)
 	ana.reads(club, "one", "y 0", "y 1")
 }
+
+// What others are not told of is found anew by whoever looks first once that is due: the
+// digest follows, whoever it was.
+func TestDigestFollowsWhatIsTold(t *testing.T) {
+	club, p := staff(t, "Mal member")
+	ana, mal := p[0], p[1]
+	mal.send(club, "one")
+	ana.await(club, 1)
+	var x []protocol.Verified
+	for i := range 40 {
+		x = append(x, mal.line(club, mal.End(club), 2, fmt.Sprintf("x%d", i))...)
+	}
+	mal.sleep()
+	ana.ingest(club, x[:78]...)
+	ana.await(club, 79)
+	ana.Whole(club)
+	ana.Rest(club, time.Now().Add(time.Hour))
+	ana.ingest(club, x[78:]...)
+	ana.await(club, 81)
+	late := ana.Whole(club)
+	ana.Rest(club, time.Time{})
+	ana.Told(club)
+	whole := ana.Whole(club)
+	if whole == late {
+		t.Error("the digest is of what was told before")
+	}
+	ana.sleep()
+	ana.wake()
+	if ana.Whole(club) != whole {
+		t.Error("the digest is another after a restart")
+	}
+}

@@ -33,7 +33,10 @@ type untold struct {
 type untoldAll struct {
 	by    map[protocol.Key]*untold
 	items []reconcile.Item // ascending
-	late  bool             // something is to be found anew as soon as it is due
+	// version rises with every change of items: whoever asks may be the one who brings
+	// them in step, and who keeps a sum of them is not told.
+	version uint64
+	late    bool // something is to be found anew as soon as it is due
 	// damaged are among items: what cannot be read is not here, so that others send it.
 	damaged []reconcile.Item
 }
@@ -77,6 +80,7 @@ func (r *room) refreshUntold() {
 		r.log.SetAside(aside)
 		slices.SortFunc(r.untold.items, reconcile.Item.Compare)
 		r.untold.items = slices.Compact(r.untold.items)
+		r.untold.version++
 	}
 }
 
