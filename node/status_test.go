@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/p2pchat/p2pchat/node"
+	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/storage"
 )
 
@@ -62,30 +63,36 @@ func TestCompleteIsNotBeforeAllThatIsKnownOf(t *testing.T) {
 	ana.send(club, "all here")
 	bo.await(club, 1)
 	cleo.await(club, 1)
-	peerOf := func(p *person) peer.ID {
-		id, err := peer.Decode(p.Status().PeerID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return id
-	}
-	synced := func() time.Time {
-		s, err := bo.GroupStatus(club)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s.LastSync
-	}
-	eventually(t, "Bo is complete", func() bool { return !synced().IsZero() })
-	bo.Ahead(club, peerOf(ana), true)
-	before := synced()
-	bo.Compared(club, peerOf(cleo))
-	if !synced().Equal(before) {
+	eventually(t, "Bo is complete", func() bool { return !bo.synced(club).IsZero() })
+	bo.Ahead(club, ana.peer(), true)
+	before := bo.synced(club)
+	bo.Compared(club, cleo.peer())
+	if !bo.synced(club).Equal(before) {
 		t.Error("complete, though Ana has more")
 	}
-	bo.Ahead(club, peerOf(ana), false)
-	bo.Compared(club, peerOf(cleo))
-	if !synced().After(before) {
+	bo.Ahead(club, ana.peer(), false)
+	bo.Compared(club, cleo.peer())
+	if !bo.synced(club).After(before) {
 		t.Error("not complete, though nobody has more")
 	}
+}
+
+// peer returns the id by which others connect.
+func (p *person) peer() peer.ID {
+	p.t.Helper()
+	id, err := peer.Decode(p.Status().PeerID)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return id
+}
+
+// synced returns when nothing was missing.
+func (p *person) synced(club protocol.ID) time.Time {
+	p.t.Helper()
+	s, err := p.GroupStatus(club)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return s.LastSync
 }

@@ -223,9 +223,13 @@ func (r *room) awaitTurn(ctx context.Context) (end func(), err error) {
 }
 
 // someAhead says whether a connected member is known to hold messages that are not here.
+// The word of who does not keep to the protocol does not count.
 func (n *Node) someAhead(r *room) bool {
 	return slices.ContainsFunc(n.members(r), func(p peer.ID) (ahead bool) {
-		n.peers.with(p, func(s *peerState) { ahead = s.ahead[r.group] })
+		n.peers.with(p, func(s *peerState) {
+			st := s.syncing[r.group]
+			ahead = s.ahead[r.group] && (st == nil || st.unruly == 0)
+		})
 		return ahead
 	})
 }

@@ -222,8 +222,14 @@ func TestUnrulyResponders(t *testing.T) {
 				}
 			})
 			mia.greet(ana)
+			ana.Ahead(club, mia.host.ID(), true)
 			eventually(t, "Ana cuts Mia off", func() bool { return cut.Load() > 0 })
 			chatOn(ana, bo, club)
+			before := ana.synced(club)
+			eventually(t, "Ana is complete without Mia", func() bool {
+				ana.Compared(club, bo.peer())
+				return ana.synced(club).After(before)
+			})
 			if n := asked.Load(); n > 10 {
 				t.Errorf("Ana asks again and again, %d times", n)
 			}
