@@ -11,16 +11,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/ipfs/go-datastore"
-	pebbleds "github.com/ipfs/go-ds-pebble"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage/disk"
 )
 
 // system is what is measured: it fills a crowd with nodes that are connected with
@@ -172,37 +170,16 @@ func (r *round) wait(stall time.Duration) bool {
 	}
 }
 
-// benchDatastore is the program's: pebble with its sizes and compression (see
-// cmd/p2pchat/internal/profile), written in batches that Sync makes durable.
+// benchDatastore is the program's.
 func benchDatastore(b *testing.B, dir string) datastore.Batching {
 	b.Helper()
-	ds, err := openBenchDatastore(dir)
+	ds, err := disk.Open(dir, disk.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = ds.Close() })
 	return ds
 }
-
-func openBenchDatastore(dir string) (*pebbleds.Datastore, error) {
-	o := &pebble.Options{Logger: silent{}, MemTableSize: 4 << 20, MaxOpenFiles: 128, FlushSplitBytes: 512 << 10}
-	o.TargetFileSizes[0], o.TargetFileSizes[1] = 1<<20, 4<<20
-	o.L0CompactionThreshold, o.L0StopWritesThreshold = 8, 24
-	for i := range o.Levels {
-		o.Levels[i].BlockSize = 32 << 10
-	}
-	zstd := *sstable.ZstdCompression
-	zstd.DataBlocks, zstd.ValueBlocks = sstable.BalancedCompression.DataBlocks, sstable.BalancedCompression.ValueBlocks
-	o.Levels[len(o.Levels)-1].Compression = func() *sstable.CompressionProfile { return &zstd }
-	return pebbleds.NewDatastore(dir, pebbleds.WithCacheSize(4<<20), pebbleds.WithPebbleOpts(o), pebbleds.WithPebbleWriteOptions(pebble.NoSync))
-}
-
-// silent is a logger for pebble.
-type silent struct{}
-
-func (silent) Infof(string, ...any)             {}
-func (silent) Errorf(string, ...any)            {}
-func (silent) Fatalf(format string, arg ...any) { panic(fmt.Sprintf(format, arg...)) }
 
 // ours is p2pchat: encrypted, and stored on disk before it is shown.
 func ours(rate float64) system {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage/disk"
 )
 
 // A fixture is a group with a long history, made once for all benchmarks that read one:
@@ -102,7 +103,7 @@ func (f *fixture) make(b *testing.B) {
 // someone runs a node on a directory, on a host that nobody has met before.
 func someone(b *testing.B, m *meter, name, dir string, clock func() time.Time) (n *node.Node, end func()) {
 	b.Helper()
-	ds, err := openBenchDatastore(dir)
+	ds, err := disk.Open(dir, disk.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -26,7 +26,8 @@ type Config struct {
 	// made on first use. It is ignored with a lent Host.
 	PeerKey crypto.PrivKey
 	// Datastore is lent: used and not closed. Nil: memory, gone at Close. What
-	// Send reports as stored is as durable as the datastore's Batch and Sync.
+	// Send reports as stored is as durable as the datastore's Batch and Sync; package
+	// storage/disk has one.
 	Datastore datastore.Batching
 	// StoreKey seals what a datastore must not show who reads the disk: epoch secrets,
 	// prekeys, rendezvous secrets, names, addresses. Events are stored as they travel:

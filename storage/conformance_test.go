@@ -20,7 +20,7 @@ import (
 var datastores = []struct {
 	name string
 	make func(testing.TB) datastore.Batching
-}{{"memory", memory}, {"pebble", pebble}}
+}{{"memory", memory}, {"pebble", pebble}, {"disk", ours}}
 
 func TestConformance(t *testing.T) {
 	cases := []struct {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/storage"
+	"github.com/p2pchat/p2pchat/storage/disk"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -132,6 +133,16 @@ func memory(testing.TB) datastore.Batching { return storage.NewMemory() }
 func pebble(t testing.TB) datastore.Batching {
 	t.Helper()
 	ds, err := pebbleds.NewDatastore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ds.Close() })
+	return ds
+}
+
+func ours(t testing.TB) datastore.Batching {
+	t.Helper()
+	ds, err := disk.Open(t.TempDir(), disk.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
 	"github.com/p2pchat/p2pchat/node"
+	"github.com/p2pchat/p2pchat/storage/disk"
 )
 
 // app is one run of the program: where it reads and writes, and what the flags of
@@ -88,7 +89,7 @@ func (a *app) open(asking, ctx context.Context) (*local.Opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := profile.OpenStore(a.home, profile.StoreOptions{Logger: a.logger, Fatal: a.fatal})
+	store, err := profile.OpenStore(a.home, disk.Options{Logger: a.logger, Fatal: a.fatal})
 	if err != nil {
 		return nil, err
 	}

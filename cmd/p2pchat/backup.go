@@ -18,6 +18,7 @@ import (
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage/disk"
 )
 
 // backupFormat begins a backup, inside its sealing. What follows the line is
@@ -187,8 +188,8 @@ func (a *app) restore(ctx context.Context, in *bufio.Reader, by profile.Seal) (n
 	if err != nil {
 		return "", err
 	}
-	options := profile.StoreOptions{Logger: a.logger, Fatal: a.fatal}
-	return keys.Name, profile.Fill(a.home, keys, by, options, func(store *profile.Store) error {
+	options := disk.Options{Logger: a.logger, Fatal: a.fatal}
+	return keys.Name, profile.Fill(a.home, keys, by, options, func(store *disk.Store) error {
 		return node.Restore(ctx, store, key, in)
 	})
 }

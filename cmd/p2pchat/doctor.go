@@ -11,6 +11,7 @@ import (
 
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
+	"github.com/p2pchat/p2pchat/storage/disk"
 )
 
 // finding is what one check of doctor found.
@@ -126,7 +127,7 @@ func (a *app) checkClock(now time.Time) finding {
 
 // checkStore asks whoever holds the profile, or opens the store.
 func (a *app) checkStore(ctx context.Context) []finding {
-	err := profile.TryStore(a.home, profile.StoreOptions{Logger: a.logger, Fatal: a.fatal})
+	err := profile.TryStore(a.home, disk.Options{Logger: a.logger, Fatal: a.fatal})
 	var held *profile.HeldError
 	switch {
 	case err == nil:
@@ -159,7 +160,7 @@ func (a *app) checkUse(s local.Status) finding {
 		return failing("store", err)
 	case s.Failing == nil:
 		return fine("store", "it is in use")
-	case errors.Is(s.Failing, profile.ErrDiskFull):
+	case errors.Is(s.Failing, disk.ErrFull):
 		return warn("store", "p2pchat sync", "the disk was full at the last write, and has room now; what came meanwhile comes again")
 	}
 	return failing("store", s.Failing)

@@ -15,6 +15,7 @@ import (
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/storage"
+	"github.com/p2pchat/p2pchat/storage/disk"
 )
 
 // Exit codes.
@@ -82,7 +83,7 @@ func nextStep(err error) string {
 		next    *nextError
 		exposed *profile.ExposedError
 		held    *profile.HeldError
-		store   *profile.StoreError
+		store   *disk.Error
 	)
 	switch {
 	case errors.As(err, &next):
@@ -93,7 +94,7 @@ func nextStep(err error) string {
 		return exposed.Repair()
 	case errors.As(err, &held) && held.PID > 0:
 		return fmt.Sprintf("kill %d, or wait until it ends", held.PID)
-	case errors.Is(err, profile.ErrDiskFull):
+	case errors.Is(err, disk.ErrFull):
 		return "df -h, free some space, then repeat the command; nothing was lost"
 	case errors.As(err, &store):
 		return fmt.Sprintf("mv %s %s, or put a backup in its place; members send the history again", path(store.Dir), path(store.Dir+".damaged"))

@@ -60,7 +60,7 @@ func withSignals(ctx context.Context) (context.Context, func()) {
 	return ctx, func() { signal.Stop(ch); cancel(nil); <-done }
 }
 
-// fatal ends the process where the store cannot go on: see profile.StoreOptions.
+// fatal ends the process where the store cannot go on: see disk.Options.
 func (a *app) fatal(err error) {
 	fmt.Fprintf(a.stderr, "p2pchat: %v\nnext: free some space or check the disk, then p2pchat status\n", err)
 	os.Exit(1)

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
-	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage/disk"
 )
 
 func newStatus(a *app) *cobra.Command {
@@ -106,7 +106,7 @@ func failingText(err error) string {
 
 // repair is what to type where writes to the store fail.
 func repair(err error) string {
-	if errors.Is(err, profile.ErrDiskFull) {
+	if errors.Is(err, disk.ErrFull) {
 		return "df -h, free some space; p2pchat doctor says whether it is enough, p2pchat sync fetches what came meanwhile"
 	}
 	return "p2pchat doctor"

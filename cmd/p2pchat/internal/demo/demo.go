@@ -17,6 +17,7 @@ import (
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage/disk"
 )
 
 // patience bounds each step: seconds on a slow machine, and an error instead of a
@@ -51,7 +52,7 @@ type person struct {
 	name    string
 	home    string
 	account protocol.Account
-	store   *profile.Store
+	store   *disk.Store
 	node    *node.Node // nil while away
 }
 
@@ -217,7 +218,7 @@ func (s *story) wake(p *person) error {
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	var err error
-	if p.store, err = profile.OpenStore(p.home, profile.StoreOptions{}); err != nil {
+	if p.store, err = profile.OpenStore(p.home, disk.Options{}); err != nil {
 		return err
 	}
 	p.node, err = node.New(ctx, node.Config{

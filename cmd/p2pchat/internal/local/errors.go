@@ -5,9 +5,9 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage/disk"
 )
 
 var (
@@ -26,8 +26,8 @@ func codes() []codeOf {
 	return []codeOf{
 		{"closing", ErrClosing},
 		{"bad-request", ErrBadRequest},
-		{"disk-full", profile.ErrDiskFull},
-		{"bad-store", profile.ErrBadStore},
+		{"disk-full", disk.ErrFull},
+		{"bad-store", disk.ErrDamaged},
 		{"unknown-group", node.ErrUnknownGroup},
 		{"unknown-name", node.ErrUnknownName},
 		{"unknown-device", node.ErrUnknownDevice},

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/p2pchat/p2pchat/storage/disk"
 )
 
 // Vacant says whether a profile can be put into home as a whole: there is nothing, or
@@ -33,7 +35,7 @@ func Vacant(home string) error {
 
 // Fill makes a profile with a store that fill has filled, beside its place, and moves
 // it there: it is whole, or there is none.
-func Fill(home string, k Keys, by Seal, o StoreOptions, fill func(*Store) error) error {
+func Fill(home string, k Keys, by Seal, o disk.Options, fill func(*disk.Store) error) error {
 	if err := Vacant(home); err != nil {
 		return err
 	}

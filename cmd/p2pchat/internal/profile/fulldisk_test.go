@@ -18,20 +18,21 @@ import (
 	"github.com/p2pchat/p2pchat/internal/fixture/need"
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage/disk"
 )
 
-// A disk is a small file system that can be filled.
-type disk struct {
+// A volume is a small file system that can be filled.
+type volume struct {
 	t   *testing.T
 	dir string
 }
 
-func newDisk(t *testing.T, size string) disk {
+func newVolume(t *testing.T, size string) volume {
 	t.Helper()
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
 		need.Missing(t, "root on Linux, to mount a small tmpfs")
 	}
-	d := disk{t, t.TempDir()}
+	d := volume{t, t.TempDir()}
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", d.dir).CombinedOutput(); err != nil {
 		need.Missing(t, "the right to mount a tmpfs: "+string(out))
 	}
@@ -40,8 +41,8 @@ func newDisk(t *testing.T, size string) disk {
 }
 
 // fill leaves less than a store needs, and a little.
-func (d disk) fill() {
-	free, err := freeSpace(d.dir)
+func (d volume) fill() {
+	free, err := disk.Free(d.dir)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -49,7 +50,7 @@ func (d disk) fill() {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	if _, err := io.CopyN(f, zeros{}, int64(free)-minFree/2); err != nil {
+	if _, err := io.CopyN(f, zeros{}, int64(free)-disk.MinFree/2); err != nil {
 		d.t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
@@ -57,7 +58,7 @@ func (d disk) fill() {
 	}
 }
 
-func (d disk) empty() {
+func (d volume) empty() {
 	if err := os.Remove(filepath.Join(d.dir, "filler")); err != nil {
 		d.t.Fatal(err)
 	}
@@ -71,7 +72,7 @@ type member struct {
 	cfg node.Config
 }
 
-func newMember(t *testing.T, ctx context.Context, name string, s *Store) *member {
+func newMember(t *testing.T, ctx context.Context, name string, s *disk.Store) *member {
 	t.Helper()
 	account, err := protocol.NewAccount(rand.Reader)
 	if err != nil {
@@ -122,7 +123,7 @@ func (m *member) texts(club protocol.ID) (out []string) {
 func TestANodeOnAFullDisk(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	d := newDisk(t, "64m")
+	d := newVolume(t, "64m")
 	home := filepath.Join(d.dir, "ana")
 	create(t, home)
 	s := open(t, home)
@@ -158,17 +159,17 @@ func TestANodeOnAFullDisk(t *testing.T) {
 	_, banned := ana.Expel(ctx, club, "Cleo", node.ExpelOptions{})
 	res, imported := ana.Import(ctx, bytes.NewReader(file.Bytes()))
 	for name, err := range map[string]error{"send": sent, "ban": banned, "import": imported} {
-		if !errors.Is(err, ErrDiskFull) {
+		if !errors.Is(err, disk.ErrFull) {
 			t.Errorf("%s on a full disk: %v; %+v", name, err, res)
 		}
 	}
 	if got := ana.texts(club); !slices.Equal(got, before) {
 		t.Errorf("on a full disk Ana reads %q, not %q", got, before)
 	}
-	if g, err := ana.GroupStatus(club); err != nil || !errors.Is(g.Failing, ErrDiskFull) || !errors.Is(ana.Status().Failing, ErrDiskFull) {
+	if g, err := ana.GroupStatus(club); err != nil || !errors.Is(g.Failing, disk.ErrFull) || !errors.Is(ana.Status().Failing, disk.ErrFull) {
 		t.Errorf("on a full disk Ana's status says %v, %v; %v", ana.Status().Failing, g.Failing, err)
 	}
-	if err := Space(home); !errors.Is(err, ErrDiskFull) {
+	if err := Space(home); !errors.Is(err, disk.ErrFull) {
 		t.Errorf("on a full disk there is space: %v", err)
 	}
 

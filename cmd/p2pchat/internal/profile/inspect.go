@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/p2pchat/p2pchat/storage/disk"
 )
 
 // Private says whether others on this machine can read what only the owner may: the
@@ -46,7 +48,7 @@ func LastWritten(home string) (last time.Time, err error) {
 }
 
 // TryStore opens the store and closes it again. The profile must be free.
-func TryStore(home string, o StoreOptions) error {
+func TryStore(home string, o disk.Options) error {
 	held, err := Acquire(home, "doctor")
 	if err != nil {
 		return err

@@ -1,12 +1,9 @@
 package profile
 
 import (
-	"bufio"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,11 +12,12 @@ import (
 	"time"
 
 	"github.com/ipfs/go-datastore"
+	"github.com/p2pchat/p2pchat/storage/disk"
 )
 
-func open(t *testing.T, home string) *Store {
+func open(t *testing.T, home string) *disk.Store {
 	t.Helper()
-	s, err := OpenStore(home, StoreOptions{})
+	s, err := OpenStore(home, disk.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +26,7 @@ func open(t *testing.T, home string) *Store {
 
 // commit writes a batch and makes it durable, as a node does before it
 // acknowledges a message.
-func commit(ctx context.Context, s *Store, key, value string) error {
+func commit(ctx context.Context, s *disk.Store, key, value string) error {
 	b, err := s.Batch(ctx)
 	if err != nil {
 		return err
@@ -61,7 +59,7 @@ func TestStoreReopens(t *testing.T) {
 
 // write acknowledges one number after the other until it is killed.
 func write(home string) {
-	s, err := OpenStore(home, StoreOptions{})
+	s, err := OpenStore(home, disk.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -117,12 +115,12 @@ func TestDamagedStoreIsAClearError(t *testing.T) {
 		"other format": {func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, markerFile), []byte("p2pchat-store/2\n"), 0o600)
 		}, ErrForeignStore},
-		"all but the marker gone": {func(dir string) error { return removeAllBut(dir, markerFile) }, ErrBadStore},
-		"manifest cut short":      {func(dir string) error { return truncate(dir, "MANIFEST-*", 7) }, ErrBadStore},
-		"manifest foreign":        {func(dir string) error { return scribble(dir, "MANIFEST-*") }, ErrBadStore},
-		"manifest gone":           {func(dir string) error { return remove(dir, "MANIFEST-*") }, ErrBadStore},
-		"options foreign":         {func(dir string) error { return scribble(dir, "OPTIONS-*") }, ErrBadStore},
-		"tables gone":             {func(dir string) error { return remove(dir, "*.sst") }, ErrBadStore},
+		"all but the marker gone": {func(dir string) error { return removeAllBut(dir, markerFile) }, disk.ErrDamaged},
+		"manifest cut short":      {func(dir string) error { return truncate(dir, "MANIFEST-*", 7) }, disk.ErrDamaged},
+		"manifest foreign":        {func(dir string) error { return scribble(dir, "MANIFEST-*") }, disk.ErrDamaged},
+		"manifest gone":           {func(dir string) error { return remove(dir, "MANIFEST-*") }, disk.ErrDamaged},
+		"options foreign":         {func(dir string) error { return scribble(dir, "OPTIONS-*") }, disk.ErrDamaged},
+		"tables gone":             {func(dir string) error { return remove(dir, "*.sst") }, disk.ErrDamaged},
 	} {
 		t.Run(name, func(t *testing.T) {
 			home := newHome(t)
@@ -138,12 +136,12 @@ func TestDamagedStoreIsAClearError(t *testing.T) {
 			if err := c.damage(dir); err != nil {
 				t.Fatal(err)
 			}
-			s, err := OpenStore(home, StoreOptions{})
+			s, err := OpenStore(home, disk.Options{})
 			if err == nil { // damage that shows when the table is read
 				_, err = s.Get(t.Context(), datastore.NewKey("/a"))
 				_ = s.Close()
 			}
-			var named *StoreError
+			var named *disk.Error
 			if !errors.Is(err, c.want) || !errors.As(err, &named) || !strings.Contains(err.Error(), dir) {
 				t.Errorf("OpenStore: %v", err)
 			}
@@ -179,72 +177,6 @@ func removeAllBut(dir, keep string) error {
 		}
 		return os.RemoveAll(p)
 	})
-}
-
-// While the disk is nearly full nothing is written, nothing is lost, and when
-// there is space again it goes on.
-func TestDiskFull(t *testing.T) {
-	home := newHome(t)
-	create(t, home)
-	s := open(t, home)
-	defer func() { _ = s.Close() }()
-	if err := commit(t.Context(), s, "/a", "1"); err != nil {
-		t.Fatal(err)
-	}
-	space := uint64(minFree - 1)
-	s.free = func(string) (uint64, error) { return space, nil }
-	for name, err := range map[string]error{
-		"batch":  commit(t.Context(), s, "/b", "2"),
-		"put":    s.Put(t.Context(), datastore.NewKey("/c"), nil),
-		"delete": s.Delete(t.Context(), datastore.NewKey("/a")),
-	} {
-		if !errors.Is(err, ErrDiskFull) || !strings.Contains(err.Error(), s.Dir()) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if b, err := s.Get(t.Context(), datastore.NewKey("/a")); string(b) != "1" || err != nil {
-		t.Errorf("Get: %q, %v", b, err)
-	}
-	space = minFree
-	if err := commit(t.Context(), s, "/b", "2"); err != nil {
-		t.Error(err)
-	}
-}
-
-// The same on a file system that is really full.
-func TestDiskReallyFull(t *testing.T) {
-	mount := newDisk(t, "24m").dir
-	home := filepath.Join(mount, "ana")
-	create(t, home)
-	s := open(t, home)
-	var acknowledged int
-	var err error
-	value := make([]byte, 32<<10) // random: the store compresses
-	for ; err == nil && acknowledged < 1000; acknowledged++ {
-		_, _ = rand.Read(value)
-		err = commit(t.Context(), s, "/n/"+strconv.Itoa(acknowledged), string(value)+strconv.Itoa(acknowledged))
-	}
-	acknowledged--
-	if !errors.Is(err, ErrDiskFull) {
-		t.Fatalf("after %d: %v", acknowledged, err)
-	}
-	filler, err := os.Create(filepath.Join(mount, "filler"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = io.Copy(filler, bufio.NewReader(zeros{})) // somebody else takes what is left
-	_ = filler.Close()
-	if err := os.Remove(filler.Name()); err != nil {
-		t.Fatal(err)
-	}
-	for i := range acknowledged {
-		if ok, err := s.Has(t.Context(), datastore.NewKey("/n/"+strconv.Itoa(i))); !ok || err != nil {
-			t.Fatalf("%d of %d is lost: %v", i, acknowledged, err)
-		}
-	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
 }
 
 // zeros never ends.

@@ -17,12 +17,3 @@ func tryLock(f *os.File) error {
 	}
 	return err
 }
-
-// freeSpace is how many bytes the file system of dir has for this user.
-func freeSpace(dir string) (uint64, error) {
-	var s unix.Statfs_t
-	if err := unix.Statfs(dir, &s); err != nil {
-		return 0, err
-	}
-	return uint64(s.Bavail) * uint64(s.Bsize), nil
-}

@@ -17,14 +17,3 @@ func tryLock(f *os.File) error {
 	}
 	return err
 }
-
-// freeSpace is how many bytes the volume of dir has for this user.
-func freeSpace(dir string) (uint64, error) {
-	path, err := windows.UTF16PtrFromString(dir)
-	if err != nil {
-		return 0, err
-	}
-	var free uint64
-	err = windows.GetDiskFreeSpaceEx(path, &free, nil, nil)
-	return free, err
-}

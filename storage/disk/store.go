@@ -1,4 +1,4 @@
-package profile
+package disk
 
 import (
 	"context"
@@ -12,11 +12,11 @@ import (
 	pebbleds "github.com/ipfs/go-ds-pebble"
 )
 
-// minFree is how many bytes stay free: enough for pebble to flush a memtable,
+// MinFree is how many bytes stay free: enough for pebble to flush a memtable,
 // rewrite its manifest and close, none of which it can do on a full disk.
-const minFree = 16 << 20
+const MinFree = 16 << 20
 
-// Store is the profile's datastore. It refuses to write while the disk is nearly
+// Store is an open datastore. It refuses to write while the disk is nearly
 // full, because pebble must end the process when a write to its log fails.
 type Store struct {
 	db   *pebbleds.Datastore
@@ -27,33 +27,33 @@ type Store struct {
 var (
 	_ datastore.Batching            = (*Store)(nil)
 	_ datastore.PersistentDatastore = (*Store)(nil)
+	_ datastore.GCDatastore         = (*Store)(nil)
 )
 
-func checkFree(dir string, free func(string) (uint64, error)) error {
-	n, err := free(dir)
-	if err != nil {
-		return fmt.Errorf("free space: %w", err)
-	}
-	if n < minFree {
-		return fmt.Errorf("%w: %d MiB are free, %d are needed", ErrDiskFull, n>>20, minFree>>20)
+// Space says whether the disk that a directory lies on has room for a store to be written:
+// ErrFull where it has not.
+func Space(dir string) error {
+	if err := enough(dir, Free); err != nil {
+		return &Error{Dir: dir, Err: err}
 	}
 	return nil
 }
 
-// Space says whether the disk has room for the profile's store to be written:
-// ErrDiskFull where it has not.
-func Space(home string) error {
-	dir := filepath.Join(home, storeDir)
-	if err := checkFree(dir, freeSpace); err != nil {
-		return &StoreError{Dir: dir, Err: err}
+func enough(dir string, free func(string) (uint64, error)) error {
+	n, err := free(dir)
+	if err != nil {
+		return fmt.Errorf("free space: %w", err)
+	}
+	if n < MinFree {
+		return fmt.Errorf("%w: %d MiB are free, %d are needed", ErrFull, n>>20, MinFree>>20)
 	}
 	return nil
 }
 
 // writable says why nothing may be written now.
 func (s *Store) writable() error {
-	if err := checkFree(s.dir, s.free); err != nil {
-		return &StoreError{Dir: s.dir, Err: err}
+	if err := enough(s.dir, s.free); err != nil {
+		return &Error{Dir: s.dir, Err: err}
 	}
 	return nil
 }
@@ -61,7 +61,7 @@ func (s *Store) writable() error {
 // named gives an error of damage its directory.
 func (s *Store) named(err error) error {
 	if err != nil && errors.Is(err, pebble.ErrCorruption) {
-		return &StoreError{Dir: s.dir, Err: fmt.Errorf("%w: %w", ErrBadStore, err)}
+		return &Error{Dir: s.dir, Err: fmt.Errorf("%w: %w", ErrDamaged, err)}
 	}
 	return err
 }
@@ -122,6 +122,15 @@ func (s *Store) Batch(ctx context.Context) (datastore.Batch, error) {
 
 // DiskUsage implements datastore.PersistentDatastore, in bytes.
 func (s *Store) DiskUsage(ctx context.Context) (uint64, error) { return s.db.DiskUsage(ctx) }
+
+// CollectGarbage implements datastore.GCDatastore: it merges all tables, so that nothing
+// is left of what was overwritten or deleted.
+func (s *Store) CollectGarbage(ctx context.Context) error {
+	if err := s.writable(); err != nil {
+		return err
+	}
+	return s.named(s.db.DB.Compact(ctx, []byte("/"), []byte("0"), true))
+}
 
 // Dir is where the store is.
 func (s *Store) Dir() string { return filepath.Clean(s.dir) }
