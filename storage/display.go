@@ -66,13 +66,15 @@ func (r *Room) Newest(ctx context.Context, n int, before Position) ([]Entry, Pos
 			if err != nil || len(list) == 0 {
 				return err
 			}
-			cursors := make([]uint64, len(list))
+			cursors := make([]uint64, len(list)) // the oldest first: others are kept behind it, and it is read once
 			for i := range list {
-				cursors[i] = list[i].cursor
+				cursors[len(list)-1-i] = list[i].cursor
 			}
+			have := len(p.entries)
 			if err := r.readAll(ctx, cursors, &p); err != nil {
 				return err
 			}
+			slices.Reverse(p.entries[have:])
 			before.at = list[len(list)-1].stand
 		}
 		return nil
