@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,7 +60,8 @@ func (r *room) since() uint64 {
 
 // SyncAll fetches all messages of a group that connected members have, however old, and
 // returns when they are here. [Node.WatchProgress] says how far it is. An error wraps
-// ErrNoPeer where nobody is connected.
+// ErrNoPeer where nobody is connected, and else says why not all came from somebody who was;
+// what others sent is here all the same. Who does not keep to the protocol is passed over.
 func (n *Node) SyncAll(ctx context.Context, group protocol.ID) error {
 	r, err := n.room(group)
 	if err != nil {
@@ -75,10 +77,8 @@ func (n *Node) SyncAll(ctx context.Context, group protocol.ID) error {
 		all.Go(func() { errs[i] = n.pull(ctx, r, p, request{}) })
 	}
 	all.Wait()
-	for _, err := range errs {
-		if err == nil {
-			return nil // one had it all, or what the others lack as well
-		}
+	if !slices.Contains(errs, nil) {
+		return errors.Join(errs...)
 	}
-	return errors.Join(errs...)
+	return errors.Join(slices.DeleteFunc(errs, unruly)...)
 }

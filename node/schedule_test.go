@@ -30,18 +30,18 @@ import (
 // read.
 //
 // The schedule follows from its seed; how goroutines and packets interleave does not.
-// P2PCHAT_SEED runs one, P2PCHAT_SCHEDULES says how many, P2PCHAT_RESULTS names a file
+// P2PCHAT_SEED runs one, P2PCHAT_SCHEDULES says how many from there, P2PCHAT_RESULTS names a file
 // for the result.
 func TestRandomSchedulesConverge(t *testing.T) {
 	from, count := uint64(0), uint64(20)
 	if testing.Short() {
 		count = 3
 	}
-	if text := os.Getenv("P2PCHAT_SCHEDULES"); text != "" {
-		count = parse(t, text)
-	}
 	if text := os.Getenv("P2PCHAT_SEED"); text != "" {
 		from, count = parse(t, text), 1
+	}
+	if text := os.Getenv("P2PCHAT_SCHEDULES"); text != "" {
+		count = parse(t, text)
 	}
 	var sum scheduleTally
 	began, failed := time.Now(), 0

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -341,8 +340,8 @@ func (r *room) receive(ctx context.Context, w *wire, ask request, least uint64) 
 	defer in.end()
 	for rounds, totals, given := 0, 0, false; ; {
 		f, err := w.next()
-		if err != nil {
-			return false, cmp.Or(in.err(), err)
+		if err != nil { // what came whole stays, and is judged
+			return false, errors.Join(in.drain(), err)
 		}
 		switch f.Kind {
 		case protocol.FrameEvents, protocol.FramePacked, protocol.FrameRecords:

@@ -112,6 +112,27 @@ func TestHistoryWindow(t *testing.T) {
 	eventually(t, "nobody is there", func() bool { return bo.SyncAll(ctx(t), club) != nil })
 }
 
+// Who fetches all that others have learns of somebody whose stream breaks, unless they do
+// not keep to the protocol.
+func TestSyncAllSaysWhoFailed(t *testing.T) {
+	ana, bo, club, link := party(t)
+	ana.send(club, "hello")
+	bo.await(club, 1)
+	if err := ana.SyncAll(ctx(t), club); err != nil {
+		t.Fatal(err)
+	}
+	mia := newOutsider(t).admit(ana, link, "Mia")
+	mia.serve(func(k *talk) { _ = k.s.Reset() })
+	mia.greet(ana)
+	if err := ana.SyncAll(ctx(t), club); err == nil {
+		t.Error("nothing is said of Mia, who sent nothing")
+	}
+	mia.serve(func(k *talk) { k.tell(protocol.FramePacked, []byte("junk")) })
+	if err := ana.SyncAll(ctx(t), club); err != nil {
+		t.Errorf("Mia's junk keeps Ana from being complete: %v", err)
+	}
+}
+
 // Members send parts of what a newcomer lacks.
 func TestSeveralMembersSendParts(t *testing.T) {
 	club, p := staff(t, "Bo member", "Cleo member")
