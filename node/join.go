@@ -14,6 +14,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/p2pchat/p2pchat/protocol"
+	"github.com/p2pchat/p2pchat/storage"
 )
 
 // retryJoin is how long a peer that could not admit is left alone.
@@ -229,7 +230,7 @@ func (j *joining) try(ctx context.Context, p peer.ID) (group protocol.ID, done b
 	}
 	j.n.log.Debug("join", "peer", p, "err", err)
 	switch {
-	case errors.Is(err, ErrRefused):
+	case errors.Is(err, ErrRefused), errors.Is(err, storage.ErrNotStored): // this disk is full: nobody else can help
 		return group, true, err
 	case errors.Is(err, ErrApproval):
 		j.last = ErrApproval

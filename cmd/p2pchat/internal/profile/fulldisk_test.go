@@ -205,3 +205,39 @@ func TestANodeOnAFullDisk(t *testing.T) {
 		t.Errorf("after a restart Ana reads %q, not %q", got, want)
 	}
 }
+
+// Who joins on a full disk is told that it is, at once and not that nobody answers.
+func TestJoinOnAFullDisk(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	d := newVolume(t, "64m")
+	home := filepath.Join(d.dir, "ana")
+	create(t, home)
+	s := open(t, home)
+	defer func() { _ = s.Close() }()
+	ana, bo := newMember(t, ctx, "Ana", s), newMember(t, ctx, "Bo", nil)
+	defer func() { _ = ana.Close() }()
+	club, err := bo.CreateGroup(ctx, "club")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := bo.Invite(ctx, club, node.InviteOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bo.say(club, "hello")
+	d.fill()
+	if _, err := ana.Join(ctx, link); !errors.Is(err, disk.ErrFull) {
+		t.Errorf("on a full disk Join says %v", err)
+	}
+	d.empty()
+	if _, err := ana.Join(ctx, link); err != nil {
+		t.Fatalf("with space again: %v", err)
+	}
+	for !slices.Equal(ana.texts(club), []string{"hello"}) {
+		if ctx.Err() != nil {
+			t.Fatalf("Ana reads %q", ana.texts(club))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
