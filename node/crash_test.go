@@ -15,28 +15,14 @@ import (
 	"testing"
 	"time"
 
-	cockroach "github.com/cockroachdb/pebble/v2"
 	"github.com/ipfs/go-datastore"
-	pebbleds "github.com/ipfs/go-ds-pebble"
 
 	"github.com/p2pchat/p2pchat/internal/fixture/child"
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/storage"
+	"github.com/p2pchat/p2pchat/storage/disk"
 )
-
-// openPebble opens the datastore that the program uses, on a real disk.
-func openPebble(dir string) (*pebbleds.Datastore, error) {
-	return pebbleds.NewDatastore(dir, pebbleds.WithPebbleOpts(&cockroach.Options{Logger: quietPebble{}}))
-}
-
-type quietPebble struct{}
-
-func (quietPebble) Infof(string, ...any)  {}
-func (quietPebble) Errorf(string, ...any) {}
-func (quietPebble) Fatalf(format string, args ...any) {
-	panic(fmt.Sprintf(format, args...))
-}
 
 const (
 	writers = 3         // send at the same time, so that commits are shared
@@ -55,7 +41,7 @@ var tasks = map[string]func(ctx context.Context, n *node.Node, group protocol.ID
 // until it is killed, and says what it was promised.
 func crashChild(args []string) error {
 	ctx := context.Background()
-	ds, err := openPebble(args[0])
+	ds, err := disk.Open(args[0], disk.Options{})
 	if err != nil {
 		return err
 	}
@@ -291,7 +277,7 @@ func (k *killing) checkImport(said []string) {
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	ds, err := openPebble(k.dir)
+	ds, err := disk.Open(k.dir, disk.Options{})
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -350,7 +336,7 @@ type diskCheck struct {
 
 func (d *diskCheck) check(t *testing.T, dir string, said []string) {
 	t.Helper()
-	ds, err := openPebble(dir)
+	ds, err := disk.Open(dir, disk.Options{})
 	if err != nil {
 		t.Fatalf("after the kill: %v", err)
 	}

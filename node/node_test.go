@@ -405,3 +405,32 @@ func TestLastOfLessThanNothing(t *testing.T) {
 		t.Fatalf("%d lines, %v", len(lines), err)
 	}
 }
+
+// Who is let in and gets nothing else says so; what makes them a member comes from the next who
+// has it.
+func TestJoinThatIsNotServed(t *testing.T) {
+	ana, cleo, bo := start(t, "Ana"), start(t, "Cleo"), start(t, "Bo")
+	club := ana.create("club")
+	cleo.join(ana.invite(club, node.InviteOptions{}))
+	ana.send(club, "hello")
+	cleo.await(club, 1)
+	link := ana.invite(club, node.InviteOptions{})
+	settled(t, club, ana, cleo)
+	for _, p := range []*person{ana, cleo} {
+		p.Host().RemoveStreamHandler(syncID)
+	}
+	soon, cancel := context.WithTimeout(ctx(t), 2*time.Second)
+	defer cancel()
+	if _, err := bo.Join(soon, link); !errors.Is(err, node.ErrUnsettled) {
+		t.Errorf("Join says %v", err)
+	}
+	if g, err := bo.Group(club); err != nil || g.Members != 0 {
+		t.Errorf("Bo's group is %+v, %v", g, err)
+	}
+	cleo.sleep()
+	cleo.wake() // serves again
+	bo.reach(cleo)
+	bo.await(club, 1)
+	bo.send(club, "at last")
+	cleo.await(club, 2)
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/storage"
+	"github.com/p2pchat/p2pchat/storage/disk"
 )
 
 // acts is a person's audit as texts.
@@ -202,7 +203,7 @@ func TestErasedMessagesKeepTheirPlace(t *testing.T) {
 // siegeWriter is a child that acts on members of its own until it is killed.
 func siegeWriter(args []string) error {
 	c := context.Background()
-	ds, err := openPebble(args[0])
+	ds, err := disk.Open(args[0], disk.Options{})
 	if err != nil {
 		return err
 	}
@@ -268,7 +269,7 @@ func TestKillLeavesNoHalfAct(t *testing.T) {
 		time.Sleep(time.Duration(rng.IntN(150)) * time.Millisecond)
 		c.Kill9()
 		banned := c.Rest()
-		ds, err := openPebble(dir)
+		ds, err := disk.Open(dir, disk.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

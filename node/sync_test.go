@@ -17,6 +17,7 @@ import (
 	"github.com/p2pchat/p2pchat/node"
 	"github.com/p2pchat/p2pchat/protocol"
 	"github.com/p2pchat/p2pchat/protocol/reconcile"
+	"github.com/p2pchat/p2pchat/storage/disk"
 )
 
 // past signs count messages of somebody's of some hours ago, and has them in their store.
@@ -33,7 +34,7 @@ func (p *person) past(group protocol.ID, count int, hours time.Duration, text st
 // onDisk has a node keep things as the program does.
 func onDisk(t *testing.T) func(*node.Config) {
 	return func(c *node.Config) {
-		ds, err := openPebble(t.TempDir())
+		ds, err := disk.Open(t.TempDir(), disk.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
