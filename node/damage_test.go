@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
@@ -135,5 +136,49 @@ func TestDamagedEverywhere(t *testing.T) {
 	eventually(t, "all agree", func() bool { return ana.Whole(club) == cleo.Whole(club) && bo.Whole(club) == cleo.Whole(club) })
 	if ana.Whole(club) == whole {
 		t.Fatal("nothing came back")
+	}
+}
+
+// Of somebody who is out a message is damaged: the end of their chain, which counts, or one
+// that does not count. What counts is told of all the same, so that who holds it agrees.
+func TestDamagedMessagesOfWhoIsOut(t *testing.T) {
+	for name, texts := range map[string][]string{
+		"the end":           {"one", "two"},
+		"one that does not": {"one", "two", "three", "four"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ana, cleo := start(t, "Ana"), start(t, "Cleo")
+			bo, disk := brittle(t, "Bo")
+			club := ana.create("club")
+			link := ana.invite(club, node.InviteOptions{})
+			bo.join(link)
+			cleo.join(link)
+			var since time.Time
+			for i, text := range texts {
+				if i == 2 {
+					since = time.Now()
+					time.Sleep(20 * time.Millisecond)
+				}
+				cleo.send(club, text)
+				ana.await(club, i+1)
+				bo.await(club, i+1)
+			}
+			out, last := cleo.Device(club), min(uint64(len(texts)), 3)
+			cleo.sleep()
+			did(t)(ana.Expel(ctx(t), club, "Cleo", node.ExpelOptions{Since: since}))
+			want := ana.texts(club)
+			if len(want) == 0 || len(want) >= int(last) && last < uint64(len(texts)) {
+				t.Fatalf("of Cleo there is still %q", want)
+			}
+			eventually(t, "Bo knows", func() bool { return ana.Whole(club) == bo.Whole(club) })
+			bo.sleep()
+			if n := damage(t, disk, club, []byte("damaged"), func(h *protocol.Header) bool { return h.Dev == out && h.Seq == last }); n != 1 {
+				t.Fatalf("%d are damaged", n)
+			}
+			bo.wake()
+			bo.reach(ana)
+			eventually(t, "they hold the same", func() bool { return ana.Whole(club) == bo.Whole(club) })
+			bo.reads(club, want...)
+		})
 	}
 }

@@ -252,16 +252,25 @@ func (r *room) precedes(a, b protocol.Tip) bool {
 }
 
 // countedEnd follows a branch back to the last message that counts.
-func (r *room) countedEnd(t protocol.Tip) protocol.Tip {
-	for id := t.ID; !id.IsZero(); {
-		e, err := r.log.Get(r.n.ctx, id)
-		if err != nil {
-			break // a hole, or damaged: what is before it has an end of its own
+func (r *room) countedEnd(at protocol.Tip) protocol.Tip {
+	for at.Seq > 0 {
+		e, err := r.log.Get(r.n.ctx, at.ID)
+		switch {
+		case err == nil:
+			if _, err := r.judge(e.Event); err == nil {
+				return at
+			}
+			at.Seq, at.ID = at.Seq-1, e.Event.Header().Prev
+		case r.log.Wanted(at):
+			return protocol.Tip{} // a hole: what is before it has an end of its own
+		default: // damaged, and what it follows is known by its place alone until it comes again
+			r.guessed = true
+			page, err := r.log.ChainBack(r.n.ctx, at.Dev, at.Chain, at.Seq-1, 1)
+			if r.readable(err) != nil || len(page) == 0 {
+				return protocol.Tip{}
+			}
+			at = page[0].Tip()
 		}
-		if _, err := r.judge(e.Event); err == nil {
-			return e.Event.Tip()
-		}
-		id = e.Event.Header().Prev
 	}
 	return protocol.Tip{}
 }
