@@ -376,11 +376,12 @@ func (n *Node) welcomed(ctx context.Context, group protocol.ID, tag [32]byte, w 
 	return r, nil
 }
 
-// again forgets that the room was complete: who comes back waits for what they missed.
+// again forgets that the room was complete, and that it had the newest: who comes back
+// waits for what they missed.
 func (r *room) again() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.synced = time.Time{}
+	r.synced, r.paged = time.Time{}, false
 }
 
 func (r *room) addSecrets(ctx context.Context, w protocol.Welcome) error {
