@@ -109,6 +109,9 @@ const (
 	// protocol, at first and in the end.
 	unrulyFirst = time.Second
 	unrulyMost  = 10 * time.Minute
+	// vainMost is how often in a row a peer may break off with little sent that says it holds
+	// more: a bad link does, and so does who wants to keep others from being complete.
+	vainMost = 3
 	// shareAbove is how many messages a room lacks before several members are asked for
 	// parts of them, and syncSources how many.
 	shareAbove  = 20_000

@@ -54,6 +54,7 @@ type syncState struct {
 	running, again bool
 	unruly         int       // how often in a row it did not keep to the protocol
 	until          time.Time // it is left alone
+	vain           int       // how often in a row it broke off when little had come
 	pulled         digests   // when all that it would give was taken last
 }
 

@@ -96,3 +96,19 @@ func (p *person) synced(club protocol.ID) time.Time {
 	}
 	return s.LastSync
 }
+
+// Mia says that she holds more, and hangs up whenever she is asked for it: after some
+// times her word keeps Ana no more from being complete.
+func TestWhoHangsUpKeepsNobodyFromBeingComplete(t *testing.T) {
+	ana, bo, club, link := party(t)
+	mia := newOutsider(t).admit(ana, link, "Mia")
+	mia.serve(func(k *talk) { _ = k.s.Reset() })
+	mia.greet(ana)
+	ana.Ahead(club, mia.host.ID(), true)
+	chatOn(ana, bo, club)
+	before := ana.synced(club)
+	eventually(t, "Ana is complete without Mia", func() bool {
+		ana.Compared(club, bo.peer())
+		return ana.synced(club).After(before)
+	})
+}

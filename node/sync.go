@@ -51,12 +51,13 @@ func (n *Node) syncLoop(ctx context.Context, r *room, p peer.ID, st *syncState, 
 			return
 		case <-time.After(delay):
 		}
+		before := r.fetched.Load()
 		err := n.pull(ctx, r, p, request{since: r.since()})
 		if err != nil {
 			n.log.Debug("sync", "group", protocol.Short(r.group.Text(protocol.GroupPrefix)), "peer", p, "err", err)
 		}
 		n.peers.do(func() {
-			st.judge(err)
+			st.judge(err, r.fetched.Load()-before)
 			again, st.again = st.again, false
 			st.running = again
 		})
@@ -64,8 +65,12 @@ func (n *Node) syncLoop(ctx context.Context, r *room, p peer.ID, st *syncState, 
 	}
 }
 
-// judge remembers how often in a row a peer did not keep to the protocol.
-func (st *syncState) judge(err error) {
+// judge remembers how often in a row a peer did not keep to the protocol, and how often it
+// broke off when little had come.
+func (st *syncState) judge(err error, came uint64) {
+	if st.vain++; err == nil || came >= fetchLeast {
+		st.vain = 0
+	}
 	switch {
 	case err == nil:
 		st.unruly = 0
@@ -222,12 +227,12 @@ func (r *room) awaitTurn(ctx context.Context) (end func(), err error) {
 }
 
 // someAhead says whether a connected member is known to hold messages that are not here.
-// The word of who does not keep to the protocol does not count.
+// The word of who does not keep to the protocol does not count, nor of who never sends it.
 func (n *Node) someAhead(r *room) bool {
 	return slices.ContainsFunc(n.members(r), func(p peer.ID) (ahead bool) {
 		n.peers.with(p, func(s *peerState) {
 			st := s.syncing[r.group]
-			ahead = s.ahead[r.group] && (st == nil || st.unruly == 0)
+			ahead = s.ahead[r.group] && (st == nil || st.unruly == 0 && st.vain < vainMost)
 		})
 		return ahead
 	})
