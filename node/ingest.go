@@ -85,6 +85,8 @@ func (r *room) refit() error {
 	set := protocol.NewSet(r.group)
 	r.fill(set, control)
 	r.set, r.roster, r.failed, r.losses = set, nil, false, losses
+	r.untold.by = nil // another roster may have the number of the one before
+	r.surplus.Purge()
 	r.recent.Purge()
 	return nil
 }

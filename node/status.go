@@ -59,10 +59,11 @@ func addMissing(list []Missing, who Person, messages uint64) []Missing {
 // contactsOf returns when the other members were met, those online first, then those
 // seen last.
 func (n *Node) contactsOf(r *room) []Contact {
-	ways := make(map[protocol.Key]string) // by device
+	ways, vain := make(map[protocol.Key]string), make(map[protocol.Key]bool) // by device
 	for _, p := range n.members(r) {
 		if dev, ok := n.peers.proved(p, r.group); ok {
-			ways[dev] = n.via(p)
+			ahead, no := n.claims(r, p)
+			ways[dev], vain[dev] = n.via(p), ahead && no
 		}
 	}
 	r.mu.Lock()
@@ -76,7 +77,7 @@ func (n *Node) contactsOf(r *room) []Contact {
 		for _, dev := range s.Devices {
 			if way := ways[dev]; way != "" {
 				c.Online, c.Seen = true, n.now()
-				c.Via = better(c.Via, way)
+				c.Via, c.Withholds = better(c.Via, way), c.Withholds || vain[dev]
 			}
 			r.contacts.look(dev, func(k *contact) {
 				c.Seen, c.Compared = later(c.Seen, k.Seen), later(c.Compared, k.Compared)

@@ -111,4 +111,13 @@ func TestWhoHangsUpKeepsNobodyFromBeingComplete(t *testing.T) {
 		ana.Compared(club, bo.peer())
 		return ana.synced(club).After(before)
 	})
+	s, err := ana.GroupStatus(club)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range s.Contacts {
+		if c.Withholds != (c.Name == "Mia") {
+			t.Errorf("%s withholds messages: %v", c.Name, c.Withholds)
+		}
+	}
 }

@@ -227,15 +227,21 @@ func (r *room) awaitTurn(ctx context.Context) (end func(), err error) {
 }
 
 // someAhead says whether a connected member is known to hold messages that are not here.
-// The word of who does not keep to the protocol does not count, nor of who never sends it.
 func (n *Node) someAhead(r *room) bool {
-	return slices.ContainsFunc(n.members(r), func(p peer.ID) (ahead bool) {
-		n.peers.with(p, func(s *peerState) {
-			st := s.syncing[r.group]
-			ahead = s.ahead[r.group] && (st == nil || st.unruly == 0 && st.vain < vainMost)
-		})
-		return ahead
+	return slices.ContainsFunc(n.members(r), func(p peer.ID) bool {
+		ahead, vain := n.claims(r, p)
+		return ahead && !vain
 	})
+}
+
+// claims says whether a peer told of messages that are not here, and whether that is all that
+// comes of it: it does not keep to the protocol, or breaks off whenever it is asked for them.
+func (n *Node) claims(r *room, p peer.ID) (ahead, vain bool) {
+	n.peers.with(p, func(s *peerState) {
+		st := s.syncing[r.group]
+		ahead, vain = s.ahead[r.group], st != nil && (st.unruly > 0 || st.vain >= vainMost)
+	})
+	return ahead, vain
 }
 
 // ahead remembers whether a peer is known to hold messages that are not here.

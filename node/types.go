@@ -146,6 +146,9 @@ type Contact struct {
 	Via      string    // how, of who is online: ViaLAN, ViaDirect or ViaRelay
 	Seen     time.Time // when a device of theirs was last connected
 	Compared time.Time // when nothing was missing here that it had
+	// Withholds says that they tell of messages that are not here, and do not send them
+	// when they are asked. Complete passes over them.
+	Withholds bool
 }
 
 // InviteOptions shape an invitation.

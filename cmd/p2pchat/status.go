@@ -141,7 +141,13 @@ func synced(g local.GroupStatus) string {
 	case !g.Complete:
 		return "something that was heard of is missing; compared " + since(*g.LastSync)
 	}
-	return "complete as of " + since(*g.LastSync)
+	text := "complete as of " + since(*g.LastSync)
+	for _, c := range g.Contacts {
+		if c.Withholds {
+			text += fmt.Sprintf("; %s tells of messages that are not here, and does not send them", tagged(c.Person))
+		}
+	}
+	return text
 }
 
 // since is a moment of the past.

@@ -38,3 +38,17 @@ func TestStatusSaysWhyNothingIsStored(t *testing.T) {
 		}
 	}
 }
+
+// Status says who keeps from this device what they tell of.
+func TestStatusSaysWhoWithholds(t *testing.T) {
+	var g local.GroupStatus
+	err := json.Unmarshal([]byte(`{"name":"club","role":"member","members":3,"complete":true,"last_sync":"2026-11-30T20:00:00Z",
+		"contacts":[{"name":"Bo","key":"b"},{"name":"Mia","key":"m","withholds":true}]}`), &g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := synced(g)
+	if !strings.HasPrefix(text, "complete as of ") || !strings.Contains(text, "Mia") || strings.Contains(text, "Bo") {
+		t.Errorf("status says %q", text)
+	}
+}

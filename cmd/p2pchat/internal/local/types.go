@@ -210,6 +210,8 @@ type Contact struct {
 	Via      string     `json:"via,omitempty"`      // "lan", "direct" or "relayed"
 	Seen     *time.Time `json:"seen,omitempty"`     // when a device of theirs was connected
 	Compared *time.Time `json:"compared,omitempty"` // when nothing was missing here that it had
+	// Withholds says that they tell of messages that are not here, and do not send them.
+	Withholds bool `json:"withholds,omitempty"`
 }
 
 // known is a time as it stands in JSON: nil where it is not known.
@@ -248,7 +250,7 @@ func newGroupStatus(g node.GroupStatus) GroupStatus {
 		out.Missing = append(out.Missing, Missing{newPerson(m.Person), m.Messages})
 	}
 	for _, c := range g.Contacts {
-		out.Contacts = append(out.Contacts, Contact{newPerson(c.Person), c.Online, c.Via, known(c.Seen), known(c.Compared)})
+		out.Contacts = append(out.Contacts, Contact{newPerson(c.Person), c.Online, c.Via, known(c.Seen), known(c.Compared), c.Withholds})
 	}
 	return out
 }
