@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ipfs/go-datastore"
 
@@ -139,6 +140,45 @@ func TestDiskReallyFull(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A disk that others fill to the last byte keeps no store from closing, and what it
+// acknowledged is there when there is space again.
+func TestCloseOnAFullDisk(t *testing.T) {
+	mount := small(t, "64m")
+	dir := filepath.Join(mount, "store")
+	s := reopen(t, dir)
+	if err := commit(t.Context(), s, "/a", strings.Repeat("1", 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	filler, err := os.Create(filepath.Join(mount, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(filler, zeros{})
+	_ = filler.Close()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		_ = s.Close()
+		_ = s.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(time.Minute):
+		t.Fatal("it never closes")
+	}
+	if _, err := Open(dir, Options{}); !errors.Is(err, ErrFull) {
+		t.Errorf("Open on a full disk: %v", err)
+	}
+	if err := os.Remove(filler.Name()); err != nil {
+		t.Fatal(err)
+	}
+	s = reopen(t, dir)
+	defer func() { _ = s.Close() }()
+	if n, err := s.GetSize(t.Context(), datastore.NewKey("/a")); n != 1<<20 || err != nil {
+		t.Errorf("after that: %d bytes, %v", n, err)
 	}
 }
 

@@ -63,11 +63,17 @@ func Open(dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, &Error{Dir: dir, Err: err}
 	}
-	return &Store{db: db, dir: dir, free: Free}, nil
+	ds, err := pebbleds.NewDatastore(dir,
+		pebbleds.WithPebbleDB(db),
+		pebbleds.WithPebbleWriteOptions(pebble.NoSync)) // Sync makes them durable, many at once
+	if err != nil {
+		return nil, &Error{Dir: dir, Err: errors.Join(err, db.Close())}
+	}
+	return &Store{db: ds, dir: dir, free: Free}, nil
 }
 
 // open opens pebble, which panics on some damage: an error like any other to who asked.
-func open(dir string, o Options) (db *pebbleds.Datastore, err error) {
+func open(dir string, o Options) (db *pebble.DB, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			db, err = nil, fmt.Errorf("%w: %v", ErrDamaged, r)
@@ -81,10 +87,10 @@ func open(dir string, o Options) (db *pebbleds.Datastore, err error) {
 	if err := enough(dir, Free); err != nil {
 		return nil, err
 	}
-	db, err = pebbleds.NewDatastore(dir,
-		pebbleds.WithCacheSize(blockCache),
-		pebbleds.WithPebbleOpts(pebbleOptions(o)),
-		pebbleds.WithPebbleWriteOptions(pebble.NoSync)) // Sync makes them durable, many at once
+	opts := pebbleOptions(o)
+	opts.Cache = pebble.NewCache(blockCache)
+	defer opts.Cache.Unref() // pebble has its own reference
+	db, err = pebble.Open(dir, opts)
 	switch {
 	case err == nil:
 		return db, nil

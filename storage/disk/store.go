@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/ipfs/go-datastore"
@@ -16,12 +18,19 @@ import (
 // rewrite its manifest and close, none of which it can do on a full disk.
 const MinFree = 16 << 20
 
+// flushMost is how long Close waits for one memtable to be flushed, which takes some
+// hundredths of a second.
+const flushMost = 10 * time.Second
+
 // Store is an open datastore. It refuses to write while the disk is nearly
 // full, because pebble must end the process when a write to its log fails.
 type Store struct {
 	db   *pebbleds.Datastore
 	dir  string
 	free func(dir string) (uint64, error)
+
+	closing sync.Once
+	closed  error // what closing came to
 }
 
 var (
@@ -135,8 +144,31 @@ func (s *Store) CollectGarbage(ctx context.Context) error {
 // Dir is where the store is.
 func (s *Store) Dir() string { return filepath.Clean(s.dir) }
 
-// Close flushes and closes the store.
-func (s *Store) Close() error { return s.named(s.db.Close()) }
+// Close closes the store, when nothing uses it any more. What was written lies in pebble's log,
+// and is flushed to a table first so that the next start need not read it; but not on a full
+// disk, where pebble would try again for ever. Closing twice is fine.
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		if s.writable() == nil {
+			s.flush()
+		}
+		s.closed = s.named(s.db.DB.Close())
+	})
+	return s.closed
+}
+
+// flush has the newest writes flushed, and waits no longer than that takes: others may fill
+// the disk meanwhile.
+func (s *Store) flush() {
+	done, err := s.db.DB.AsyncFlush()
+	if err != nil {
+		return
+	}
+	select {
+	case <-done:
+	case <-time.After(flushMost):
+	}
+}
 
 // batch is a batch that asks for space before it is written.
 type batch struct {
