@@ -29,29 +29,36 @@ func (r *room) askBodies(ctx context.Context, w *wire) error {
 	if len(asked) == 0 {
 		return nil
 	}
+	_, err := r.wantBodies(ctx, w, asked)
+	return err
+}
+
+// wantBodies asks for some bodies, puts back what comes, and says how many came.
+func (r *room) wantBodies(ctx context.Context, w *wire, asked map[protocol.ID]bool) (got int, err error) {
 	want := protocol.Want{Group: r.group}
 	for id := range asked {
 		want.Bodies = append(want.Bodies, id)
 	}
 	if err := w.send(protocol.FrameWant, want); err != nil {
-		return err
+		return 0, err
 	}
-	return w.answers(func(f protocol.Frame) error {
+	var came []protocol.Verified
+	err = w.answers(func(f protocol.Frame) error {
 		var list protocol.Events
 		if err := f.Decode(protocol.FrameEvents, &list); err != nil {
 			return err
 		}
 		for _, wire := range list.List {
 			v, err := protocol.Verify(r.group, wire)
-			if err != nil || !asked[v.ID()] || !v.Whole() {
+			if err != nil || !asked[v.ID()] || !v.Whole() || len(came) > len(asked) {
 				return fmt.Errorf("peer %s answers with a message nobody asked for", w.peer())
 			}
-			if _, err := r.putBack(ctx, v); err != nil {
-				return err
-			}
+			came = append(came, v)
 		}
 		return nil
 	})
+	got, wrong := r.putBack(ctx, came...)
+	return got, errors.Join(err, wrong)
 }
 
 // putBack restores the bodies of messages that are here without, unless their time is over
@@ -86,6 +93,9 @@ func (r *room) putBack(ctx context.Context, list ...protocol.Verified) (int, err
 	for _, e := range back {
 		ids = append(ids, e.Event.ID())
 	}
+	r.mu.Lock()
+	r.meta.Owed -= min(r.meta.Owed, uint64(len(back)))
+	r.mu.Unlock()
 	return len(back), r.takeBack(ctx, ids) // the docket found nothing to erase meanwhile
 }
 
@@ -114,6 +124,11 @@ func (r *room) refill(ctx context.Context, events []protocol.Verified) (int, err
 func (r *room) misses(v protocol.Verified) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.missesBody(v)
+}
+
+// missesBody is misses. The caller holds mu.
+func (r *room) missesBody(v protocol.Verified) bool {
 	_, silenced := r.judge(v)
 	_, gone := r.retracted(v)
 	return silenced == nil && !gone && !r.expired(v) && !r.dated(v)

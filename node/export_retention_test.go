@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"time"
 
 	"github.com/p2pchat/p2pchat/protocol"
 )
@@ -45,4 +46,19 @@ func (n *Node) Misses(group protocol.ID) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.bodiless)
+}
+
+// FetchTexts does what the keeper does now and then, and waits for its end.
+func (n *Node) FetchTexts(ctx context.Context, group protocol.ID) {
+	r, _ := n.room(group)
+	r.fetchTexts(ctx)
+	for ctx.Err() == nil {
+		r.mu.Lock()
+		running := r.texts.running
+		r.mu.Unlock()
+		if !running {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }

@@ -220,6 +220,7 @@ func (r *room) acceptOne(v protocol.Verified, q *admission) {
 		q.control = true
 	} else {
 		q.before[v.Header().Prev] = true
+		r.owes(v)
 	}
 }
 

@@ -37,6 +37,7 @@ func (r *room) keep(ctx context.Context) {
 		r.present()
 		r.refreshPrekey(ctx)
 		r.askForKeys()
+		r.fetchTexts(ctx)
 		r.prunePrekeys(ctx)
 		r.turnEpoch(ctx)
 		r.errands(ctx)

@@ -313,6 +313,10 @@ const (
 	// an encapsulation and up to 3 MiB.
 	keysPerSecond = 0.5
 	keysBurst     = 5
+	// textsPause is how far streams are apart that ask for bodies: a peer serves one in two
+	// seconds. textsAgain is how soon a peer is asked again for what it did not have.
+	textsPause = 4 * time.Second
+	textsAgain = 10 * time.Minute
 	// askFirst and askMost are how soon an epoch is asked for again, at first and in
 	// the end. Who connects is asked at once.
 	askFirst = time.Second

@@ -34,6 +34,7 @@ type peerState struct {
 	equal   map[protocol.ID]protocol.ID  // the digest at which it held the same as this node
 	ahead   map[protocol.ID]bool         // in which groups it holds messages that are to be fetched
 	syncing map[protocol.ID]*syncState
+	texts   map[protocol.ID]time.Time // when it was last asked for bodies
 	tried   map[protocol.ID]attempt
 	serving int // syncs
 	joining int // joins
@@ -93,7 +94,7 @@ func (ps *peers) connected(p peer.ID, found string) {
 	ps.known[p] = &peerState{
 		id: p, found: found, proofs: make(map[protocol.ID]protocol.Key),
 		keys:   rate.NewLimiter(keysPerSecond, keysBurst),
-		former: make(map[protocol.ID]time.Time), equal: make(map[protocol.ID]protocol.ID), ahead: make(map[protocol.ID]bool), tried: make(map[protocol.ID]attempt), sharing: make(map[protocol.ID]bool), syncing: make(map[protocol.ID]*syncState),
+		former: make(map[protocol.ID]time.Time), equal: make(map[protocol.ID]protocol.ID), ahead: make(map[protocol.ID]bool), tried: make(map[protocol.ID]attempt), sharing: make(map[protocol.ID]bool), syncing: make(map[protocol.ID]*syncState), texts: make(map[protocol.ID]time.Time),
 	}
 	ps.changed()
 }

@@ -366,7 +366,7 @@ func (n *Node) WaitPeers(ctx context.Context, group protocol.ID) int {
 }
 
 // WaitSync waits until every connected member of the group holds exactly what this
-// node holds.
+// node holds, and was asked for the texts that are missing here, if any are.
 func (n *Node) WaitSync(ctx context.Context, group protocol.ID) error {
 	r, err := n.room(group)
 	if err != nil {
@@ -386,7 +386,7 @@ func (n *Node) WaitSync(ctx context.Context, group protocol.ID) error {
 				}
 			})
 		}
-		if behind == 0 {
+		if behind == 0 && !r.awaitsTexts() {
 			return nil
 		}
 		r.poke()

@@ -435,3 +435,59 @@ func TestShelvesSurviveRestarts(t *testing.T) {
 		}
 	}
 }
+
+// Cleo meets Ana alone, who keeps less than she has heard: status says that texts are missing,
+// and they come as soon as there is somebody who has them, whether anybody looks or not.
+func TestTextsComeFromWhoHasThem(t *testing.T) {
+	ana, bo, cleo := start(t, "Ana"), start(t, "Bo"), start(t, "Cleo", onDisk(t))
+	club := ana.create("club")
+	bo.join(ana.invite(club, node.InviteOptions{}))
+	long := strings.Repeat("x", 10<<10)
+	for i := range 300 {
+		ana.say(club, fmt.Sprint(i, long))
+	}
+	bo.await(club, 300)
+	link := ana.invite(club, node.InviteOptions{})
+	settled(t, club, ana, bo)
+	if err := ana.Keep(ctx(t), club, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	ana.sweep(club)
+	bo.sleep()
+	cleo.join(link)
+	lacks := func() uint64 {
+		s, err := cleo.GroupStatus(club)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Complete() && s.WithoutText > 0 {
+			t.Error("complete, and texts are missing")
+		}
+		return s.WithoutText
+	}
+	eventually(t, "Cleo has all that Ana has", func() bool { return cleo.Whole(club) == ana.Whole(club) })
+	if n := lacks(); n < 150 || n > 250 {
+		t.Errorf("%d texts are missing", n)
+	}
+	cleo.FetchTexts(ctx(t), club) // Ana has none of them
+	missing := lacks()
+	if missing < 150 {
+		t.Errorf("only %d texts are missing, though nobody had them", missing)
+	}
+	cleo.sleep()
+	cleo.wake()
+	if n := lacks(); n != missing {
+		t.Errorf("%d texts are missing after a restart, and were %d", n, missing)
+	}
+	bo.wake()
+	bo.reach(cleo)
+	eventually(t, "all texts are there", func() bool { return lacks() == 0 })
+	if err := cleo.WaitSync(ctx(t), club); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range cleo.texts(club) {
+		if !strings.HasSuffix(text, long) {
+			t.Fatalf("Cleo reads %.40q", text)
+		}
+	}
+}

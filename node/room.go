@@ -50,6 +50,7 @@ type room struct {
 	// bodiless are messages that somebody looked at and of which there is an erased
 	// copy only, though nothing says that they should be erased.
 	bodiless map[protocol.ID]bool
+	texts    texts
 	untold   untoldAll
 	guessed  bool // by whoever asked last whether a message counts: a cut names what is not here
 	spared   *simplelru.LRU[pair, bool]
@@ -100,6 +101,8 @@ type roomMeta struct {
 	Window uint64 `cbor:"21,keyasint,omitzero"`
 	// Silent says that this device does not tell what it has stored.
 	Silent bool `cbor:"11,keyasint,omitempty"`
+	// Owed is about how many messages are here without a body that they ought to have.
+	Owed uint64 `cbor:"23,keyasint,omitzero"`
 }
 
 type recordSlot struct {

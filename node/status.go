@@ -36,6 +36,7 @@ func (n *Node) groupStatus(r *room) GroupStatus {
 	for _, gap := range gaps {
 		g.Missing = addMissing(g.Missing, r.person(gap.Dev), gap.Missing)
 	}
+	g.WithoutText = r.meta.Owed
 	g.Parked, g.Renewed, g.LastSync = r.parked.len(), !r.meta.Device.IsZero(), r.synced
 	for _, c := range g.Contacts {
 		if c.Compared.After(g.LastSync) && !ahead { // before this program was started

@@ -121,15 +121,18 @@ type GroupStatus struct {
 	Forks    []Person  // whose device signed two events for one place: a copy of it, or dishonest
 	Parked   int       // arrived before what they refer to, waiting
 	Renewed  bool      // this node is another device here than it was: its profile was copied, or its store put back
-	Doubts   []Member  // who is not, or not any more, the person that was verified
-	Kept     Kept      // how much of its messages is kept here
-	LastSync time.Time // when nothing was missing here that a member had; zero if never
-	Failing  error     // as in Status: what came since LastSync may not be stored
+	// WithoutText is of how many messages only an erased copy is here, though nothing says
+	// that they should be erased: whoever sent them keeps less. As far as is known.
+	WithoutText uint64
+	Doubts      []Member  // who is not, or not any more, the person that was verified
+	Kept        Kept      // how much of its messages is kept here
+	LastSync    time.Time // when nothing was missing here that a member had; zero if never
+	Failing     error     // as in Status: what came since LastSync may not be stored
 }
 
 // Complete says whether all is here that was known of at LastSync.
 func (s GroupStatus) Complete() bool {
-	return len(s.Missing) == 0 && s.Parked == 0 && !s.LastSync.IsZero()
+	return len(s.Missing) == 0 && s.Parked == 0 && s.WithoutText == 0 && !s.LastSync.IsZero()
 }
 
 // Missing is how many of somebody's messages are not here, at least: later ones are.

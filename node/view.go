@@ -352,7 +352,7 @@ func (r *room) unopened(v protocol.Verified, ep *protocol.Epoch, err error) stri
 	switch {
 	case errors.Is(err, protocol.ErrErased):
 		r.wantBody(v)
-		return "erased"
+		return "its text is not here"
 	case v.Header().Step < ep.Step:
 		return "sent before you joined"
 	case errors.Is(err, protocol.ErrNoKey):

@@ -60,6 +60,7 @@ func (a *app) runExport(ctx context.Context, group, file, who string, since time
 				return exportError(err)
 			}
 			a.note("%s", exportText(done, "the standard output"))
+			a.noteTexts(ctx, c, g.ID)
 			return nil
 		})
 	}
@@ -89,6 +90,7 @@ func (a *app) runExport(ctx context.Context, group, file, who string, since time
 		if err := a.print(done, "wrote %s", exportText(done.Export, file)); err != nil {
 			return err
 		}
+		a.noteTexts(ctx, c, g.ID)
 		a.note("next: p2pchat import %s, on their machine", path(filepath.Base(file)))
 		return nil
 	})
@@ -212,6 +214,7 @@ func (a *app) runImport(ctx context.Context, file string) error {
 		if done.Locked > 0 {
 			a.note("some messages cannot be read here yet: of %s the key is not in it; a member can hand it over: p2pchat export %s FILE --for YOU", many(done.Locked, "epoch"), typed(ctx, c, g))
 		}
+		a.noteTexts(ctx, c, g.ID)
 		return notWhole(name, done)
 	})
 }

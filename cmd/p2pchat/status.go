@@ -138,6 +138,8 @@ func synced(g local.GroupStatus) string {
 		return "missing " + strings.Join(lacks, ", ")
 	case g.LastSync == nil:
 		return "not compared with a member yet"
+	case g.WithoutText > 0:
+		return textless(g.WithoutText) + "; compared " + since(*g.LastSync)
 	case !g.Complete:
 		return "something that was heard of is missing; compared " + since(*g.LastSync)
 	}
@@ -148,6 +150,18 @@ func synced(g local.GroupStatus) string {
 		}
 	}
 	return text
+}
+
+// textless says of how many messages the text is missing, and why.
+func textless(n uint64) string {
+	return fmt.Sprintf("the text of %s is not here: whoever sent them keeps less; it comes from who has it", many(int(n), "message"))
+}
+
+// noteTexts says after an import or export that texts are missing, if any are.
+func (a *app) noteTexts(ctx context.Context, c *local.Client, group string) {
+	if s, err := c.GroupStatus(ctx, group); err == nil && s.WithoutText > 0 {
+		a.note("%s", textless(s.WithoutText))
+	}
 }
 
 // since is a moment of the past.

@@ -52,3 +52,15 @@ func TestStatusSaysWhoWithholds(t *testing.T) {
 		t.Errorf("status says %q", text)
 	}
 }
+
+// Status says that texts are missing, and does not call that complete.
+func TestStatusSaysThatTextsAreMissing(t *testing.T) {
+	var g local.GroupStatus
+	err := json.Unmarshal([]byte(`{"name":"club","role":"member","members":2,"without_text":23581,"last_sync":"2026-11-30T20:00:00Z"}`), &g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := synced(g); !strings.Contains(text, "the text of 23581 messages is not here") || strings.Contains(text, "complete") {
+		t.Errorf("status says %q", text)
+	}
+}

@@ -192,9 +192,12 @@ type GroupStatus struct {
 	// Complete says that nothing was missing at last_sync of what any member had who had
 	// been met until then.
 	Complete bool      `json:"complete"`
-	Missing  []Missing `json:"missing"`           // of whom, if anything is known to be
-	Contacts []Contact `json:"contacts"`          // the other members
-	Failing  *apiError `json:"failing,omitempty"` // why what comes is not stored, as in Status
+	Missing  []Missing `json:"missing"` // of whom, if anything is known to be
+	// WithoutText is of how many messages the text is not here, though it ought to be:
+	// whoever sent them keeps less.
+	WithoutText uint64    `json:"without_text,omitempty"`
+	Contacts    []Contact `json:"contacts"`          // the other members
+	Failing     *apiError `json:"failing,omitempty"` // why what comes is not stored, as in Status
 }
 
 // Missing is how many of somebody's messages are not here, at least.
@@ -237,7 +240,7 @@ func newStatus(s node.Status, h Holder) Status {
 func newGroupStatus(g node.GroupStatus) GroupStatus {
 	out := GroupStatus{
 		Group: newGroup(g.Group), Events: g.Events, Forks: []Person{}, Parked: g.Parked, Renewed: g.Renewed, Kept: Kept{Limit: g.Kept.Limit, Bytes: g.Kept.Bytes},
-		LastSync: known(g.LastSync), Complete: g.Complete(), Missing: []Missing{}, Contacts: []Contact{},
+		WithoutText: g.WithoutText, LastSync: known(g.LastSync), Complete: g.Complete(), Missing: []Missing{}, Contacts: []Contact{},
 		Failing: toAPI(g.Failing),
 	}
 	for _, m := range g.Doubts {
