@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/discovery/mdns"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+	"golang.org/x/net/ipv4"
 )
 
 // mdnsService is the DNS-SD service name (RFC 6763). It says that p2pchat is here
@@ -109,21 +110,39 @@ func (n presentNetwork) InterfaceListenAddresses() ([]ma.Multiaddr, error) {
 
 var errNoMulticast = errors.New("no network interface can multicast")
 
-// multicast tries what mDNS needs: an interface that multicasts and a way out to
-// the mDNS group. The datagram is a DNS query header with no questions.
+// multicast tries what mDNS needs: an interface that lets a datagram out to the mDNS
+// group. One is enough, as the others may be a virtual machine's.
 func multicast() error {
 	ifaces, err := net.Interfaces()
 	if err != nil {
 		return err
 	}
-	const want = net.FlagUp | net.FlagMulticast
-	if !slices.ContainsFunc(ifaces, func(i net.Interface) bool { return i.Flags&want == want }) {
-		return errNoMulticast
+	err = errNoMulticast
+	for _, i := range ifaces {
+		// A loopback interface leads to nobody, and on some systems multicasts.
+		const want = net.FlagUp | net.FlagMulticast
+		if i.Flags&(want|net.FlagLoopback) != want {
+			continue
+		}
+		if err = multicastOn(&i); err == nil {
+			return nil
+		}
+		err = fmt.Errorf("%s: %w", i.Name, err)
 	}
-	c, err := net.Dial("udp4", "224.0.0.251:5353")
+	return err
+}
+
+// multicastOn sends a DNS query header with no questions. It names the interface, as
+// libp2p's mDNS does: the system takes one by itself only where a route says which, and
+// a cable between two machines has none.
+func multicastOn(i *net.Interface) error {
+	c, err := net.ListenUDP("udp4", nil)
 	if err != nil {
 		return err
 	}
-	_, err = c.Write(make([]byte, 12))
+	err = ipv4.NewPacketConn(c).SetMulticastInterface(i)
+	if err == nil {
+		_, err = c.WriteTo(make([]byte, 12), &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 5353})
+	}
 	return errors.Join(err, c.Close())
 }

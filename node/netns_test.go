@@ -469,12 +469,41 @@ func TestNetnsAnotherNetwork(t *testing.T) {
 	allRead(t, club, 2, ana, bo)
 }
 
-// Where multicast does not get out, the status says so, and a link still works.
-func TestNetnsMulticastBlocked(t *testing.T) {
+// A cable between two machines that gave themselves addresses (RFC 3927): no route leads
+// anywhere else, nor for multicast, and nobody knows an address of anybody.
+func TestNetnsNoRoute(t *testing.T) {
 	at := hosts(netns.New(t), "ana", "bo")
-	for _, h := range at {
-		run(t, h, "ip", "route", "del", "224.0.0.0/4")
+	for i, h := range at {
+		run(t, h, "ip", "addr", "flush", "dev", netns.Interface)
+		run(t, h, "ip", "route", "flush", "table", "main")
+		run(t, h, "ip", "addr", "add", fmt.Sprintf("169.254.77.%d/16", i+1), "brd", "+", "dev", netns.Interface)
+		if routes := run(t, h, "ip", "route"); !strings.HasPrefix(routes, "169.254.0.0/16 ") || strings.Count(routes, "\n") != 1 {
+			t.Fatalf("%s has other routes:\n%s", h.Name, routes)
+		}
 	}
+	ana, bo := startAt(t, at[0], byMDNS), startAt(t, at[1], byMDNS)
+	club := ana.create("club")
+	for _, r := range []*remote{ana, bo} {
+		if s := r.see(protocol.ID{}).Status.MDNS; s != "on" {
+			t.Errorf("%s says of mDNS %q", r.name, s)
+		}
+	}
+	bo.join(ana.invite(club))
+	ana.send(club, "hello Bo")
+	bo.send(club, "hello Ana")
+	allRead(t, club, 2, ana, bo)
+}
+
+// Where multicast does not get out, the status says so, and a link still works: Ana's
+// firewall drops it, and Bo's only interface does not do it.
+func TestNetnsMulticastBlocked(t *testing.T) {
+	lan := netns.New(t)
+	need.Program(t, "nft", "nftables")
+	at := hosts(lan, "ana", "bo")
+	run(t, at[0], "nft", "add table ip wall; "+
+		"add chain ip wall out { type filter hook output priority 0; }; "+
+		"add rule ip wall out ip daddr 224.0.0.251 drop")
+	run(t, at[1], "ip", "link", "set", netns.Interface, "multicast", "off")
 	ana, bo := startAt(t, at[0], byMDNS), startAt(t, at[1], byMDNS)
 	club := ana.create("club")
 	for _, r := range []*remote{ana, bo} {
