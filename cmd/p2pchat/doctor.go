@@ -142,7 +142,7 @@ func (a *app) checkStore(ctx context.Context) []finding {
 	if err = errors.Join(err, c.Close()); err != nil {
 		return []finding{failing("lock", fmt.Errorf("%w, which does not answer: %w", held, err))}
 	}
-	list := []finding{fine("lock", "held by `p2pchat %s` (pid %d), which answers", held.Verb, held.PID), a.checkUse(s)}
+	list := []finding{fine("lock", "held by `p2pchat %s` (pid %d), which answers", held.Verb, held.PID), a.checkUse(s), checkMDNS(s)}
 	for _, g := range s.Groups {
 		for _, p := range g.Forks {
 			list = append(list, warn("forks", "p2pchat device list "+hint(g.Name), "a device of %s signed two events for one place in %s: a copy of it runs somewhere", p.Name, g.Name))
@@ -164,4 +164,12 @@ func (a *app) checkUse(s local.Status) finding {
 		return warn("store", "p2pchat sync", "the disk was full at the last write, and has room now; what came meanwhile comes again")
 	}
 	return failing("store", s.Failing)
+}
+
+// checkMDNS says whether members on the LAN are found, as the holder knows it.
+func checkMDNS(s local.Status) finding {
+	if why, blocked := strings.CutPrefix(s.MDNS, "blocked: "); blocked {
+		return warn("mdns", "connect to a LAN, or let UDP to 224.0.0.251 port 5353 through the firewall and start p2pchat anew; a link works without: p2pchat invite create", "members on the LAN are not found by themselves: %s", why)
+	}
+	return fine("mdns", "%s", s.MDNS)
 }

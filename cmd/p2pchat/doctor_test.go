@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
 )
 
 // A clock that is behind what it said when the store was written is wrong now, or was.
@@ -42,5 +44,21 @@ func TestDoctorDoubtsTheClock(t *testing.T) {
 	}
 	if f := a.checkClock(time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)); f.State != "warning" {
 		t.Errorf("in 1970: %+v", f)
+	}
+}
+
+// Where mDNS is blocked, doctor says what to do; where it was turned off, nothing is wrong.
+func TestDoctorSaysThatMDNSIsBlocked(t *testing.T) {
+	for said, want := range map[string]finding{
+		"on":  {State: "ok", Text: "on"},
+		"off": {State: "ok", Text: "off"},
+		"blocked: eth0: operation not permitted": {
+			State: "warning", Text: "eth0: operation not permitted", Next: "224.0.0.251 port 5353",
+		},
+	} {
+		f := checkMDNS(local.Status{MDNS: said})
+		if f.State != want.State || !strings.HasSuffix(f.Text, want.Text) || !strings.Contains(f.Next, want.Next) {
+			t.Errorf("of %q doctor says %+v", said, f)
+		}
 	}
 }
