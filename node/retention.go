@@ -18,6 +18,7 @@ const (
 	GoneExpired   = "expired"   // its author let it live until then
 	GoneRetention = "retention" // the group keeps none that old
 	GoneSize      = "size"      // this node has no room for it: see [Node.Keep]
+	GoneAbsent    = "absent"    // whoever sent it has not kept it; it is asked for
 )
 
 // keepRule is what a room knows about how long bodies are kept here beyond what its

@@ -479,6 +479,10 @@ func TestTextsComeFromWhoHasThem(t *testing.T) {
 	if n := lacks(); n != missing {
 		t.Errorf("%d texts are missing after a restart, and were %d", n, missing)
 	}
+	list, _, err := cleo.Last(ctx(t), club, 0)
+	if err != nil || !slices.ContainsFunc(list, func(m node.Message) bool { return m.Gone == node.GoneAbsent && m.Unreadable != "" }) {
+		t.Errorf("no line says that its text is missing: %v", err)
+	}
 	bo.wake()
 	bo.reach(cleo)
 	eventually(t, "all texts are there", func() bool { return lacks() == 0 })

@@ -42,7 +42,7 @@ type Message struct {
 	Unreadable string
 	// Expires is when the message disappears or did; zero of one that does not.
 	Expires time.Time
-	// Gone says why the body is not kept: GoneExpired, GoneRetention, GoneSize; or
+	// Gone says why the body is not kept: GoneExpired, GoneRetention, GoneSize, GoneAbsent; or
 	// nothing.
 	Gone string
 	// Hidden says why others do not see this message of one's own.

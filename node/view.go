@@ -232,6 +232,9 @@ func (r *room) openLine(m *Message, v protocol.Verified, ep *protocol.Epoch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m.Unreadable = r.unopened(v, ep, err)
+	if errors.Is(err, protocol.ErrErased) {
+		m.Gone = GoneAbsent
+	}
 }
 
 // lineUnopened returns a line, and if its text is still to be opened, under which epoch.
@@ -352,7 +355,7 @@ func (r *room) unopened(v protocol.Verified, ep *protocol.Epoch, err error) stri
 	switch {
 	case errors.Is(err, protocol.ErrErased):
 		r.wantBody(v)
-		return "its text is not here"
+		return "not here yet: whoever sent them keeps less"
 	case v.Header().Step < ep.Step:
 		return "sent before you joined"
 	case errors.Is(err, protocol.ErrNoKey):

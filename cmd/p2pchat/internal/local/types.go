@@ -68,7 +68,7 @@ type Message struct {
 	Unreadable string    `json:"unreadable,omitempty"` // why there is no text
 
 	Expires *time.Time `json:"expires,omitempty"` // when it disappears, or did
-	Gone    string     `json:"gone,omitempty"`    // why its text is not kept: "expired", "retention" or "size"
+	Gone    string     `json:"gone,omitempty"`    // why its text is not kept: "expired", "retention", "size" or "absent"
 
 	Role        string  `json:"role"`                   // of who wrote it, now; none of who is not in the group
 	Target      *Person `json:"target,omitempty"`       // whom a system line is about, beside From
