@@ -11,7 +11,7 @@ import (
 // deed runs a command that does one thing to a group: path is what the API calls it.
 func (a *app) deed(ctx context.Context, verb, path string, in local.Deed) error {
 	return a.inGroup(ctx, verb, in.Group, func(c *local.Client, g local.Group) error {
-		return a.do(ctx, c, g, path, in)
+		return notMe(ctx, c, g, in.Who, a.do(ctx, c, g, path, in))
 	})
 }
 

@@ -225,15 +225,29 @@ func block(ctx context.Context, c *local.Client, in local.Block) (local.Person, 
 	case errors.Is(err, node.ErrAmbiguous):
 		return p, &nextError{err, "p2pchat members " + shown + ", and use the usr_ key"}
 	case errors.Is(err, node.ErrUnknownName) && isMe(ctx, c, groups, in.Who):
-		return p, &nextError{fmt.Errorf("%s: that is you", strconv.Quote(in.Who)), "p2pchat members " + shown}
+		return p, thatIsYou(in.Who, shown)
 	}
 	return p, err
+}
+
+// thatIsYou says of somebody whom the node does not find, since it looks among the
+// others, that it is oneself.
+func thatIsYou(who, group string) error {
+	return &nextError{fmt.Errorf("%s: that is you", strconv.Quote(who)), "p2pchat members " + group}
+}
+
+// notMe returns the error of what was asked about somebody, or that it is oneself.
+func notMe(ctx context.Context, c *local.Client, g local.Group, who string, err error) error {
+	if errors.Is(err, node.ErrUnknownName) && isMe(ctx, c, []local.Group{g}, who) {
+		return thatIsYou(who, typed(ctx, c, g))
+	}
+	return err
 }
 
 // isMe says whether a name or a key is this person's own in one of the groups.
 func isMe(ctx context.Context, c *local.Client, groups []local.Group, who string) bool {
 	return slices.ContainsFunc(groups, func(g local.Group) bool {
-		if len(who) >= len(protocol.Short(g.Me)) && strings.HasPrefix(g.Me, who) {
+		if len(who) >= leastKey && strings.HasPrefix(g.Me, who) {
 			return true
 		}
 		members, err := c.Members(ctx, g.ID)

@@ -70,7 +70,7 @@ func (a *app) runVerify(ctx context.Context, c *local.Client, g local.Group, who
 	case errors.Is(err, protocol.ErrBadSafety):
 		return &nextError{err, "p2pchat verify " + typed(ctx, c, g) + " NAME, to see one; the same again with all 60 digits"}
 	case err != nil:
-		return err
+		return notMe(ctx, c, g, who, err)
 	case in.Undo:
 		return a.print(s, "%s is not marked as verified any more", tagged(s.Person))
 	case in.Number != "":
