@@ -39,7 +39,7 @@ func (a *app) runRequestOut(ctx context.Context, link string, o joinOptions) err
 		case err != nil:
 			return err
 		case in:
-			return a.joined(ctx, c, g, "you are already in %s (%s)")
+			return inAlready(ctx, c, g)
 		}
 		if o.answer, err = a.answer(parsed, o.answer); err != nil {
 			return err
@@ -57,6 +57,17 @@ func (a *app) runRequestOut(ctx context.Context, link string, o joinOptions) err
 		a.note("next: give it to who invited you, for p2pchat invite answer %s --out welcome; then p2pchat join --welcome welcome", path(filepath.Base(o.requestOut)))
 		return nil
 	})
+}
+
+// inAlready says why a member writes no request, and what does who is one by what is known
+// here alone: they were removed, and somebody is to let them in again.
+func inAlready(ctx context.Context, c *local.Client, g local.Group) error {
+	name := typed(ctx, c, g)
+	next := "p2pchat chat " + name
+	if g.Role != protocol.Founder.String() { // whom nobody removes, and who could not come back
+		next += "; if you were removed meanwhile: p2pchat leave " + name + " --yes, then the same again"
+	}
+	return &nextError{fmt.Errorf("you are already in %s (%s), by what is known here: no request was written", cleanName(g.Name), g.ID), next}
 }
 
 // runWelcome joins by the answer to a request in a file.
