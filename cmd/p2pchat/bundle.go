@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/local"
 	"github.com/p2pchat/p2pchat/cmd/p2pchat/internal/profile"
 	"github.com/p2pchat/p2pchat/node"
+	"github.com/p2pchat/p2pchat/protocol"
 )
 
 // exported is what export prints.
@@ -259,7 +261,11 @@ func sendBack(ctx context.Context, c *local.Client) string {
 	if len(groups) == 1 {
 		name = typed(ctx, c, groups[0])
 	}
-	return "p2pchat export " + name + " FILE, if you are in the group, and have who wrote this one import it: the next that they write opens here"
+	next := "p2pchat export " + name + " FILE, if you are in the group, and have who wrote this one import it: the next that they write opens here"
+	if slices.ContainsFunc(groups, func(g local.Group) bool { return g.Role != protocol.Founder.String() }) { // nobody removes a founder
+		next += "; if it does not, you may have been removed: p2pchat leave " + name + ", and ask for a new invitation"
+	}
+	return next
 }
 
 func importText(done local.Import) string {
