@@ -101,16 +101,36 @@ func (a *app) syncAll(ctx context.Context, c *local.Client, groups []local.Group
 	if behind == 0 {
 		return nil
 	}
-	return notInStep(ctx, c, behind)
+	name := ""
+	if shown != "" {
+		name = typed(ctx, c, groups[0])
+	}
+	return notInStep(ctx, c, behind, nextSync(done, name, all, most))
 }
 
 // notInStep says why groups did not come in step, where this device is to blame.
-func notInStep(ctx context.Context, c *local.Client, groups int) error {
+func notInStep(ctx context.Context, c *local.Client, groups int, next string) error {
 	err := fmt.Errorf("%w: %s", errNotInStep, many(groups, "group"))
 	if s, e := c.Status(ctx); e == nil && s.Failing != nil {
 		return &nextError{fmt.Errorf("%w: %w", err, s.Failing), repair(s.Failing)}
 	}
-	return &nextError{err, "p2pchat peers, to see who is connected"}
+	return &nextError{err, next}
+}
+
+// nextSync is what to type where the time was over: the same with more of it, if somebody
+// is connected who has more. group is empty where it was every one.
+func nextSync(done []inStep, group string, all bool, most time.Duration) string {
+	if !slices.ContainsFunc(done, func(s inStep) bool { return !s.Synced && s.Peers > 0 }) {
+		return "p2pchat peers, to see who is connected"
+	}
+	next := "p2pchat sync"
+	if group != "" {
+		next += " " + group
+	}
+	if all {
+		next += " --all"
+	}
+	return next + " --timeout " + local.SpanText(max(5*most, time.Minute)) + ", or longer: what came is kept"
 }
 
 func stepText(s inStep, g local.Group) string {
