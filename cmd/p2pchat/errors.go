@@ -144,7 +144,7 @@ func nextSteps() []step {
 		{protocol.ErrBadLink, "p2pchat join LINK, with the whole link in one piece; a member makes one with p2pchat invite create GROUP"},
 		{node.ErrBadPlan, `p2pchat group plan "A name", and begin again with what it prints, in one piece`},
 		{node.ErrBadFile, "p2pchat join LINK --request-out FILE makes a request, p2pchat invite answer FILE --out FILE the answer to it; carry them whole"},
-		{node.ErrUnknownInvite, "wait until this device has met who made the invitation (p2pchat daemon), then the same again"},
+		{node.ErrUnknownInvite, "wait until this device has met who made the invitation (p2pchat daemon), or p2pchat import a newer file of theirs; then the same again"},
 		{protocol.ErrTooLarge, "split it; what is long goes line by line: p2pchat send GROUP - < FILE"},
 		{protocol.ErrNotText, `p2pchat send GROUP "some text"`},
 		{local.ErrInterrupted, "p2pchat log GROUP -n 5, to see whether it was done"},
