@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
@@ -192,10 +193,14 @@ func describe(g local.Group, h local.Holder) string {
 }
 
 // attendance says who is online, if the one who holds the profile stays long
-// enough to know.
+// enough to know. Another command that holds it may, or may not.
 func attendance(g local.Group, h local.Holder) string {
-	if !h.Lasting {
+	if !h.Lasting && h.PID == os.Getpid() {
 		return strconv.Itoa(g.Members) + "; you are not online now, p2pchat daemon keeps you online"
 	}
-	return fmt.Sprintf("%d, others online now %d", g.Members, g.Online)
+	text := fmt.Sprintf("%d, others online now %d", g.Members, g.Online)
+	if !h.Lasting {
+		text += fmt.Sprintf("; you are online only while `p2pchat %s` (pid %d) runs, p2pchat daemon keeps you online after it", h.Verb, h.PID)
+	}
+	return text
 }
