@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -116,6 +119,24 @@ func TestAsksBeforeItRemoves(t *testing.T) {
 	}
 }
 
+// online runs the daemon of a profile until stop is called.
+func (l *lab) online() (stop func()) {
+	l.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, out := io.Pipe()
+	var done sync.WaitGroup
+	done.Go(func() {
+		a := l.app()
+		a.stdout, a.stderr = out, io.Discard
+		a.run(ctx, []string{"daemon"})
+		_ = out.Close()
+	})
+	if _, err := bufio.NewReader(ready).ReadString('\n'); err != nil {
+		l.t.Errorf("the daemon is not ready: %v", err)
+	}
+	return func() { cancel(); done.Wait() }
+}
+
 // clubOfTwo is a group of Ana and Bo, who joined by files.
 func clubOfTwo(t *testing.T) (ana, bo *lab) {
 	ana, bo = newLab(t), newLab(t)
@@ -170,5 +191,24 @@ func TestQuestionEndsWithTheContext(t *testing.T) {
 	a := &app{stdin: program, stderr: program}
 	if err := a.confirm(ctx, false, "Sure?"); !errors.Is(err, cause) {
 		t.Error(err)
+	}
+}
+
+// On a terminal, who joins is told that they are in before the history is here, and sees
+// how far it is.
+func TestJoinShowsThatOneIsIn(t *testing.T) {
+	ana, bo := newLab(t), newLab(t)
+	ana.run("init", "--name", "Ana")
+	ana.run("group", "create", "Hiking club")
+	bo.run("init", "--name", "Bo")
+	link, stop := ana.run("invite", "create", "Hiking club"), ana.online()
+	defer stop()
+	code, shown := bo.at("", "join", link)
+	_, in, _ := strings.Cut(shown, "you are in; fetching what was said before")
+	if code != exitOK || !strings.Contains(in, clearLine) || !strings.Contains(in, "joined Hiking club") {
+		t.Errorf("%d, %q", code, shown)
+	}
+	if strings.Count(shown, clearLine) < 2 { // the line of the newest messages, too
+		t.Errorf("%q", shown)
 	}
 }

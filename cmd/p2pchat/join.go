@@ -139,13 +139,20 @@ func (a *app) answer(link protocol.Link, answer string) (string, error) {
 func (a *app) askToJoin(ctx context.Context, c *local.Client, in local.Join, wait time.Duration) (local.Group, error) {
 	began := time.Now()
 	in.Most, in.NoWait = wait, true
-	g, err := c.Join(ctx, in)
+	g, err := a.askOnce(ctx, c, in)
 	if !errors.Is(err, node.ErrApproval) {
 		return g, err
 	}
 	rest := max(0, wait-time.Since(began)).Round(time.Second)
 	a.note("they have your request, and a person there has to say yes (p2pchat request approve); waiting for it up to %v", &[]span{span(rest)}[0])
 	in.Most, in.NoWait = rest, false
+	return a.askOnce(ctx, c, in)
+}
+
+// askOnce asks to join. That ends when the newest messages are here, and shows how far
+// they are.
+func (a *app) askOnce(ctx context.Context, c *local.Client, in local.Join) (local.Group, error) {
+	defer a.showLine(ctx, c, "")() // which group it is, the node knows when one is in
 	return c.Join(ctx, in)
 }
 
@@ -180,8 +187,11 @@ func joinError(err error, wait span) error {
 // whenever the group is next online.
 const historyTime = 30 * time.Second
 
-// history waits for the messages that came before us, and says whether all are here.
+// history waits for the messages that came before us, and says whether all are here. It
+// shows how far they are, since on a slow link nothing else is to be seen for long.
 func (a *app) history(ctx context.Context, c *local.Client, g local.Group) bool {
+	a.note("you are in; fetching what was said before, for up to %v", new(span(historyTime)))
+	defer a.showLine(ctx, c, g.ID)()
 	w, err := c.Wait(ctx, g.ID, true, historyTime)
 	return err == nil && w.Synced
 }
