@@ -140,6 +140,16 @@ func (r *room) saveContacts(ctx context.Context, now time.Time, every time.Durat
 	}
 }
 
+// lastSeen notes who is here while the node closes, and stores it. Of a newcomer's first
+// contact it is all there is until something was compared: they were met before the
+// roster was here that says that they are members.
+func (r *room) lastSeen(ctx context.Context) {
+	for _, p := range r.n.members(r) {
+		r.seen(p)
+	}
+	r.saveContacts(ctx, r.n.now(), 0)
+}
+
 // unsaved returns copies of what is to be stored, if it is time to.
 func (cs *contacts) unsaved(now time.Time, every time.Duration) map[protocol.Key]contact {
 	cs.mu.Lock()

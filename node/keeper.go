@@ -17,7 +17,7 @@ import (
 func (r *room) keep(ctx context.Context) {
 	tick := time.NewTicker(syncTick)
 	defer tick.Stop()
-	defer func() { r.saveContacts(context.WithoutCancel(ctx), r.n.now(), 0) }()
+	defer r.lastSeen(context.WithoutCancel(ctx))
 	quiet := r.n.now()
 	var last time.Time // when it compared
 	var due bool       // something changed since that gossip did not carry

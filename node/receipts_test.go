@@ -209,6 +209,22 @@ func TestContacts(t *testing.T) {
 	eventually(t, "Bo went", func() bool { c := contact(); return !c.Online && c.Via == "" && !c.Seen.IsZero() })
 }
 
+// TestWhoLetOneInWasMet: who joins a large group and goes before all of it is here
+// remembers whom they had it from.
+func TestWhoLetOneInWasMet(t *testing.T) {
+	ana, bo := start(t, "Ana", onDisk(t)), start(t, "Bo", onDisk(t))
+	club := ana.create("club")
+	ana.past(club, 10_000, 1, "m")
+	bo.join(ana.invite(club, node.InviteOptions{})) // returns once a page can be read
+	bo.sleep()
+	ana.sleep()
+	bo.wake()
+	s, err := bo.GroupStatus(club)
+	if err != nil || len(s.Contacts) != 1 || s.Contacts[0].Online || s.Contacts[0].Seen.IsZero() {
+		t.Errorf("Bo remembers %+v, %v", s.Contacts, err)
+	}
+}
+
 // TestFrontierIsRare: a device says what it has once after a change, and nothing while
 // nothing changes.
 func TestFrontierIsRare(t *testing.T) {
