@@ -191,7 +191,7 @@ func (a *app) statusOf(ctx context.Context, c *local.Client, g local.Group) erro
 }
 
 func contactText(p local.Contact, h local.Holder) string {
-	text := "never met by this device"
+	text := "never met over a network by this device"
 	switch {
 	case p.Online:
 		text = "connected " + ways[p.Via]
