@@ -3,6 +3,7 @@ package node_test
 import (
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -206,22 +207,24 @@ func TestATextTakenBackWhileItIsAskedFor(t *testing.T) {
 	club := ana.create("club")
 	mia := newOutsider(t).admit(ana, ana.invite(club, node.InviteOptions{}), "Mia")
 	v := mia.say("I regret this")
-	asked, answer, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	answer := make(chan struct{})
+	var asked, open atomic.Int32 // streams: who looks asks, and so does the search for texts
 	mia.host.SetStreamHandler(keyID, func(s network.Stream) {
 		k := newTalk(t, s)
 		for want := (protocol.Want{}); k.frame(protocol.FrameWant, &want) == nil; want = (protocol.Want{}) {
 			if slices.Contains(want.Bodies, v.ID()) {
-				close(asked)
+				open.Add(1)
+				asked.Add(1)
 				<-answer
 				k.send(protocol.FrameEvents, protocol.Events{List: [][]byte{v.Wire()}})
-				defer close(ended)
+				defer open.Add(-1) // Ana has taken the answer
 			}
 			k.send(protocol.FrameDone, struct{}{})
 		}
 	})
 	mia.feed(ana, [][]byte{v.Erased().Wire()})
 	ana.texts(club) // whoever looks misses it
-	<-asked
+	eventually(t, "Ana asks", func() bool { return asked.Load() > 0 })
 	d := mia.draft(mia.end)
 	d.Kind, d.To = protocol.KindRetract, v.ID()
 	mia.feed(ana, [][]byte{mia.sign(d, "").Wire()})
@@ -229,7 +232,7 @@ func TestATextTakenBackWhileItIsAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(answer)
-	<-ended
+	eventually(t, "Ana has what she asked for", func() bool { return open.Load() == 0 })
 	if got := ana.held(club, v.ID()); got != "erased" {
 		t.Errorf("Ana has it %s", got)
 	}
