@@ -64,6 +64,8 @@ func (r *room) wantBodies(ctx context.Context, w *wire, asked map[protocol.ID]bo
 // putBack restores the bodies of messages that are here without, unless their time is over
 // or they were taken back by now, and says of how many.
 func (r *room) putBack(ctx context.Context, list ...protocol.Verified) (int, error) {
+	r.restoring.Lock() // two who bring the same count it once
+	defer r.restoring.Unlock()
 	var back []storage.Entry // what comes to which place
 	for _, v := range list {
 		if !r.misses(v) {

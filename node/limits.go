@@ -317,6 +317,12 @@ const (
 	// seconds. textsAgain is how soon a peer is asked again for what it did not have.
 	textsPause = 4 * time.Second
 	textsAgain = 10 * time.Minute
+	// textsRest is how many times longer than a search took the next waits, up to textsRestMost:
+	// a peer may be slow on purpose. textsKnown is how many messages without text are remembered,
+	// 32 bytes each.
+	textsRest     = 10
+	textsRestMost = 2 * time.Minute
+	textsKnown    = 4096
 	// askFirst and askMost are how soon an epoch is asked for again, at first and in
 	// the end. Who connects is asked at once.
 	askFirst = time.Second

@@ -71,7 +71,8 @@ type room struct {
 	synced   time.Time // when nothing was missing here that a member had
 	paged    bool      // the newest messages came, and what is older is on its way
 
-	making sync.Mutex // held while a prekey is made
+	making    sync.Mutex // held while a prekey is made
+	restoring sync.Mutex // held while bodies are put back
 
 	contacts contacts // has a mutex of its own
 	frontier frontier

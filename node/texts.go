@@ -22,13 +22,17 @@ type texts struct {
 	at      reconcile.Item // the next search goes back from here; zero is the newest
 	saved   uint64         // of how many the store knows
 	changed bool           // some came while the search ran, so that it did not see all
+	// known are all that a search found from one end to the other, so that the next need not
+	// read the history again; nil where they are too many, or more came since.
+	known []protocol.ID
+	due   time.Time // when the next may begin: reading a long history takes its time
 }
 
 // owes notes that a message came without its body. The caller holds mu.
 func (r *room) owes(v protocol.Verified) {
 	if v.Header().Chain == protocol.Messages && !v.Whole() && r.missesBody(v) {
 		r.meta.Owed++
-		r.texts.changed = true
+		r.texts.changed, r.texts.known = true, nil
 	}
 }
 
@@ -61,7 +65,7 @@ func (r *room) whoMayHaveTexts() (who peer.ID, ok bool) {
 // not wait.
 func (r *room) fetchTexts(ctx context.Context) {
 	r.mu.Lock()
-	owed, running := r.meta.Owed, r.texts.running
+	owed, wait := r.meta.Owed, r.texts.running || time.Now().Before(r.texts.due)
 	if owed != r.texts.saved {
 		if err := r.saveMeta(ctx); err != nil {
 			r.n.log.Warn("how many texts are missing is not stored", "err", err)
@@ -71,17 +75,18 @@ func (r *room) fetchTexts(ctx context.Context) {
 	}
 	r.mu.Unlock()
 	p, ok := r.whoMayHaveTexts()
-	if owed == 0 || running || !ok {
+	if owed == 0 || wait || !ok {
 		return
 	}
 	r.mu.Lock()
 	r.texts.running, r.texts.changed = true, false
 	r.mu.Unlock()
 	r.n.spawn(func(ctx context.Context) {
+		began := time.Now()
 		err := r.searchTexts(ctx, p)
 		r.n.peers.with(p, func(s *peerState) { s.texts[r.group] = r.n.now() })
 		r.mu.Lock()
-		r.texts.running = false
+		r.texts.running, r.texts.due = false, time.Now().Add(min(textsRest*time.Since(began), textsRestMost))
 		r.mu.Unlock()
 		if err != nil {
 			r.n.log.Debug("texts", "peer", p, "err", err)
@@ -95,7 +100,7 @@ func (r *room) fetchTexts(ctx context.Context) {
 // it goes through from one end to the other is counted anew.
 func (r *room) searchTexts(ctx context.Context, p peer.ID) error {
 	r.mu.Lock()
-	to := r.texts.at
+	to, known := r.texts.at, r.texts.known
 	r.mu.Unlock()
 	whole := to == reconcile.Item{}
 	if whole {
@@ -103,6 +108,10 @@ func (r *room) searchTexts(ctx context.Context, p peer.ID) error {
 	}
 	s := &textSearch{room: r, peer: p}
 	defer s.hangUp()
+	if known != nil {
+		return r.searchKnown(ctx, s, known)
+	}
+	known = []protocol.ID{}
 	for {
 		page, err := r.log.Between(ctx, reconcile.Item{}, to, givenPage, true)
 		if err := r.readable(err); err != nil {
@@ -117,6 +126,9 @@ func (r *room) searchTexts(ctx context.Context, p peer.ID) error {
 				want = append(want, e.Event.ID())
 			}
 		}
+		if len(known) <= textsKnown {
+			known = append(known, want...)
+		}
 		if err := s.ask(ctx, want); err != nil {
 			r.mu.Lock()
 			r.texts.at = to
@@ -129,6 +141,27 @@ func (r *room) searchTexts(ctx context.Context, p peer.ID) error {
 	defer r.mu.Unlock()
 	r.texts.at = reconcile.Item{}
 	if whole && !r.texts.changed {
+		if r.meta.Owed = s.left; len(known) <= textsKnown {
+			r.texts.known = known
+		}
+	}
+	return nil
+}
+
+// searchKnown asks for those that a search before found.
+func (r *room) searchKnown(ctx context.Context, s *textSearch, known []protocol.ID) error {
+	var want []protocol.ID
+	for _, id := range known {
+		if e, err := r.log.Get(ctx, id); err == nil && !e.Event.Whole() && r.misses(e.Event) {
+			want = append(want, id)
+		}
+	}
+	if err := s.ask(ctx, want); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.texts.changed {
 		r.meta.Owed = s.left
 	}
 	return nil
