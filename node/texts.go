@@ -173,9 +173,10 @@ type textSearch struct {
 	peer peer.ID
 	wire *wire
 	stop func()
-	uses int    // requests on this stream
-	got  int    // bodies by it
-	left uint64 // bodies that did not come
+	from time.Time // when this stream began
+	uses int       // requests on it
+	got  int       // bodies by it
+	left uint64    // bodies that did not come
 }
 
 var errNoTexts = errors.New("a whole stream brought none")
@@ -201,16 +202,17 @@ func (s *textSearch) ask(ctx context.Context, ids []protocol.ID) error {
 	return nil
 }
 
-// dial has a stream on which one more request is served. They are as far apart as the other side
-// serves them, and one in two is left for keys.
+// dial has a stream on which one more request is served: one that is young, since a long history
+// is read between requests. They are as far apart as the other side serves them, and one in two is
+// left for keys.
 func (s *textSearch) dial(ctx context.Context) error {
-	if s.wire != nil && s.uses < wantsServed {
-		return nil
-	}
 	if s.wire != nil {
-		got := s.got
+		used := s.uses >= wantsServed
+		if !used && time.Since(s.from) < keyTimeout/2 {
+			return nil
+		}
 		s.hangUp()
-		if got == 0 {
+		if used && s.got == 0 {
 			return errNoTexts
 		}
 		if pause(ctx, textsPause); ctx.Err() != nil {
@@ -223,7 +225,7 @@ func (s *textSearch) dial(ctx context.Context) error {
 	}
 	late := time.AfterFunc(keyTimeout, func() { _ = w.stream.Reset() })
 	stop := context.AfterFunc(ctx, func() { _ = w.stream.Reset() })
-	s.wire, s.uses, s.got = w, 0, 0
+	s.wire, s.from, s.uses, s.got = w, time.Now(), 0, 0
 	s.stop = func() { late.Stop(); stop() }
 	return nil
 }
