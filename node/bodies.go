@@ -95,6 +95,7 @@ func (r *room) putBack(ctx context.Context, list ...protocol.Verified) (int, err
 	for _, e := range back {
 		ids = append(ids, e.Event.ID())
 	}
+	r.restored.Add(uint64(len(back)))
 	r.mu.Lock()
 	r.meta.Owed -= min(r.meta.Owed, uint64(len(back)))
 	r.mu.Unlock()

@@ -71,8 +71,9 @@ type room struct {
 	synced   time.Time // when nothing was missing here that a member had
 	paged    bool      // the newest messages came, and what is older is on its way
 
-	making    sync.Mutex // held while a prekey is made
-	restoring sync.Mutex // held while bodies are put back
+	making    sync.Mutex    // held while a prekey is made
+	restoring sync.Mutex    // held while bodies are put back
+	restored  atomic.Uint64 // bodies that were
 
 	contacts contacts // has a mutex of its own
 	frontier frontier

@@ -82,11 +82,16 @@ func (r *room) fetchTexts(ctx context.Context) {
 	r.texts.running, r.texts.changed = true, false
 	r.mu.Unlock()
 	r.n.spawn(func(ctx context.Context) {
-		began := time.Now()
+		began, before := time.Now(), r.restored.Load()
 		err := r.searchTexts(ctx, p)
-		r.n.peers.with(p, func(s *peerState) { s.texts[r.group] = r.n.now() })
+		cut := err != nil && r.restored.Load() > before // it goes on where it was
+		if !cut {
+			r.n.peers.with(p, func(s *peerState) { s.texts[r.group] = r.n.now() })
+		}
 		r.mu.Lock()
-		r.texts.running, r.texts.due = false, time.Now().Add(min(textsRest*time.Since(began), textsRestMost))
+		if r.texts.running = false; !cut {
+			r.texts.due = time.Now().Add(min(textsRest*time.Since(began), textsRestMost))
+		}
 		r.mu.Unlock()
 		if err != nil {
 			r.n.log.Debug("texts", "peer", p, "err", err)
