@@ -172,7 +172,9 @@ func TestTheBannedLearnNothingByBeingAsked(t *testing.T) {
 	bo.knowsOf(club, 2)
 	ana.send(club, "among us")
 	bo.sleep()
+	before := ana.peer()
 	ana.sleep()
+	eventually(t, "Mal sees that Ana has gone", func() bool { return mal.host.Network().Connectedness(before) != network.Connected })
 	ana.wake()
 	lastSync := func() time.Time {
 		s, err := ana.GroupStatus(club)
@@ -181,7 +183,7 @@ func TestTheBannedLearnNothingByBeingAsked(t *testing.T) {
 		}
 		return s.LastSync
 	}
-	before := lastSync()
+	synced := lastSync()
 	learned := make(chan int, 10)
 	mal.host.SetStreamHandler(syncID, func(s network.Stream) {
 		defer s.Close()
@@ -210,7 +212,7 @@ func TestTheBannedLearnNothingByBeingAsked(t *testing.T) {
 	case <-time.After(2 * time.Second):
 		t.Error("what the banned say they hold is believed")
 	}
-	if at := lastSync(); at.After(before) {
+	if at := lastSync(); at.After(synced) {
 		t.Errorf("at %v Ana had all that a member had, says somebody who is banned", at)
 	}
 }
